@@ -1,0 +1,145 @@
+"""Every environment variable of the service, typed, checked and documented in one class.
+
+``docs/settings.md`` is written from this class by ``python -m yolo_backend settings``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from yolo_backend.errors import ConfigError
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+BUNDLED_MODELS = PROJECT_DIR / "models"
+
+
+class Settings(BaseSettings):
+    """The service's settings. An environment variable that is set to nothing counts as not set."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True, protected_namespaces=()
+    )
+
+    # Web server
+    port: int = Field(9090, ge=1, le=65535, description="Port the service listens on.")
+    workers: int = Field(
+        1, ge=1, le=64, description="Worker processes. Each holds its own copy of the models; more threads are cheaper."
+    )
+    threads: int = Field(8, ge=2, le=256, description="Threads per worker: how many requests are answered at once.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", description="How much is logged."
+    )
+    basic_auth_user: str | None = Field(
+        None, description="User name that Label Studio must send. Set both this and `BASIC_AUTH_PASS`, or neither."
+    )
+    basic_auth_pass: SecretStr | None = Field(None, description="Password that Label Studio must send.")
+
+    # Label Studio
+    label_studio_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"),
+        description="Where this service reaches Label Studio, with the sub-path if it has one. "
+        "Not set: the address that Label Studio itself sends when it connects.",
+    )
+    label_studio_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN"),
+        description="Opens the images that Label Studio keeps: a personal access token or a legacy token "
+        "(Account & Settings). Sent to `LABEL_STUDIO_URL` alone. Not set: the token that Label Studio sends when it connects.",
+    )
+
+    # Models
+    model_root: Path = Field(
+        BUNDLED_MODELS, description="Directory of your weights; `model_path` in a labeling config names a file in it."
+    )
+    model_dir: Path = Field(
+        PROJECT_DIR / "data", description="Directory the service writes to: its cache, downloads' state, debug pictures."
+    )
+    default_detect_model: str = Field(
+        "yolo26n.pt", description="Weights for object detection when a control has no `model_path`."
+    )
+    allow_custom_model_path: bool = Field(
+        True, description="Whether a labeling config may choose weights by `model_path`. `false`: the defaults alone."
+    )
+    model_score_threshold: float = Field(
+        0.5, ge=0, le=1, description="Detections below this score are dropped, where a labeling config says nothing."
+    )
+    model_cache_size: int = Field(
+        4, ge=1, le=64, description="Models kept in memory; the one not used for longest goes first."
+    )
+    batch_size: int = Field(8, ge=1, le=256, description="Images that go through a model together.")
+
+    # Images
+    local_files_document_root: Path | None = Field(
+        None,
+        validation_alias=AliasChoices("LOCAL_FILES_DOCUMENT_ROOT", "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"),
+        description="Label Studio's local-files directory, if it is mounted here too. "
+        "Files under it are read from disk; nothing else on this machine ever is.",
+    )
+    fetch_threads: int = Field(8, ge=1, le=64, description="Images fetched and decoded at the same time, per request.")
+    connect_timeout: float = Field(5, gt=0, description="Seconds to wait for a connection when an image is fetched.")
+    download_timeout: float = Field(30, gt=0, description="Seconds one image may take to arrive, all in all.")
+    max_download_mb: float = Field(100, gt=0, description="Largest file that is fetched, in megabytes (10^6 bytes).")
+    max_image_megapixels: float = Field(
+        250, gt=0, description="Largest image that is decoded, in megapixels (10^6), by its header."
+    )
+
+    # Debugging
+    debug_plot: bool = Field(
+        False, description="Write each image with what was found drawn on it to `MODEL_DIR/debug`. Slow; fills the disk."
+    )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("label_studio_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("an address like http://label-studio:8080 is expected")
+        return value.rstrip("/")
+
+
+def environment_name(field: str) -> str:
+    """Return the environment variable that sets ``field`` (the first one, where there are aliases)."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field.upper()
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        ConfigError: a value can't be used; one line that names each such variable.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            name = str(problem["loc"][0])
+            variable = environment_name(name) if name in Settings.model_fields else name
+            reason = problem["msg"].removeprefix("Value error, ")
+            problems.append(f"{variable}={problem['input']!r}: {reason}")
+        raise ConfigError("; ".join(problems)) from None
+    if bool(settings.basic_auth_user) != bool(settings.basic_auth_pass):
+        missing = "BASIC_AUTH_PASS" if settings.basic_auth_user else "BASIC_AUTH_USER"
+        raise ConfigError(f"{missing} is not set: basic auth needs BASIC_AUTH_USER and BASIC_AUTH_PASS, or neither")
+    return settings
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the settings of this process, read once."""
+    return load_settings()
