@@ -59,7 +59,8 @@ class Settings(BaseSettings):
         BUNDLED_MODELS, description="Directory of your weights; `model_path` in a labeling config names a file in it."
     )
     model_dir: Path = Field(
-        PROJECT_DIR / "data", description="Directory the service writes to: its cache, downloads' state, debug pictures."
+        PROJECT_DIR / "data",
+        description="Directory the service writes to: its cache, downloads' state, debug pictures.",
     )
     default_detect_model: str = Field(
         "yolo26n.pt", description="Weights for object detection when a control has no `model_path`."
@@ -92,7 +93,8 @@ class Settings(BaseSettings):
 
     # Debugging
     debug_plot: bool = Field(
-        False, description="Write each image with what was found drawn on it to `MODEL_DIR/debug`. Slow; fills the disk."
+        False,
+        description="Write each image with what was found drawn on it to `MODEL_DIR/debug`. Slow; fills the disk.",
     )
 
     @field_validator("log_level", mode="before")

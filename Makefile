@@ -1,0 +1,39 @@
+# `make serve` starts the service on port 9090, `make test` runs the tests; each installs what it needs into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: serve test e2e check format clean
+
+serve: .venv/serve
+	$(BIN)/gunicorn -c gunicorn.conf.py _wsgi:app
+
+test: .venv/test
+	$(BIN)/python -m pytest
+
+e2e: .venv/test
+	$(BIN)/python -m pytest tests/e2e
+
+check: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+
+format: .venv/test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# A file per list of requirements says that it is installed; it is older than the list when the list has changed.
+.venv/serve: .venv/bin/python requirements.txt $(shell find sdk -name '*.py' -not -path '*/tests/*' -o -name pyproject.toml -path 'sdk/*')
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --force-reinstall --no-deps ./sdk
+	touch $@
+
+.venv/test: .venv/serve requirements-test.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-test.txt
+	touch $@

@@ -1,0 +1,20 @@
+"""`app` for gunicorn; `python _wsgi.py` runs it for development."""
+
+from __future__ import annotations
+
+from label_studio_ml.api import init_app
+
+from model import YOLO
+from yolo_backend.log import configure_logging
+from yolo_backend.settings import get_settings
+
+settings = get_settings()
+configure_logging(settings.log_level)
+app = init_app(
+    model_class=YOLO,
+    basic_auth_user=settings.basic_auth_user,
+    basic_auth_pass=settings.basic_auth_pass and settings.basic_auth_pass.get_secret_value(),
+)
+
+if __name__ == "__main__":
+    app.run(host="127.0.0.1", port=settings.port, debug=True)

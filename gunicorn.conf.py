@@ -1,0 +1,27 @@
+"""Settings of gunicorn: `gunicorn -c gunicorn.conf.py _wsgi:app`."""
+
+import sys
+
+from yolo_backend.errors import ConfigError
+from yolo_backend.settings import get_settings
+
+try:
+    settings = get_settings()
+except ConfigError as error:
+    sys.exit(f"error: {error}")
+
+bind = f"0.0.0.0:{settings.port}"
+worker_class = "gthread"
+workers = settings.workers
+threads = settings.threads
+# A worker of this kind is alive while its main thread is; a long prediction doesn't stop that.
+timeout = 120
+# Label Studio waits 100 s for predictions; what has begun may end.
+graceful_timeout = 100
+keepalive = 5
+loglevel = settings.log_level.lower()
+errorlog = "-"
+accesslog = "-" if settings.log_level == "DEBUG" else None
+# Workers prove that they are alive through a file; memory is faster and always writable.
+worker_tmp_dir = "/dev/shm" if sys.platform == "linux" else None
+control_socket_disable = True

@@ -1,0 +1,106 @@
+"""Which label each class of a model becomes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolo_backend.labeling_config import Label
+
+LISTED_CLASSES = 20
+"""How many class names a warning lists before it says how many more there are."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """The label and the score threshold of each class of a model.
+
+    Attributes:
+        labels: one for each class number; None where no label wants the class.
+        thresholds: (classes,) float; infinite where no label wants the class.
+        problems: in words, for the people who wrote the labeling config.
+    """
+
+    labels: tuple[str | None, ...]
+    thresholds: np.ndarray
+    problems: tuple[str, ...]
+
+    def kept(self, classes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Return the indices of the detections that become regions.
+
+        Args:
+            classes: (n,) class numbers.
+            scores: (n,) confidences from 0 to 1.
+        """
+        return np.flatnonzero(scores >= self.thresholds[classes.astype(int)])
+
+
+def label_map(labels: Sequence[Label], names: Sequence[str]) -> dict[str, str]:
+    """Map the class names of a model, as the model spells them, to the values of ``labels``.
+
+    A name that is written exactly as the class wins over one that differs in case, and then the label that comes first.
+    """
+    mapped: dict[str, str] = {}
+    for fold in (str, str.casefold):
+        by_name: dict[str, list[str]] = {}
+        for name in names:
+            by_name.setdefault(fold(name.strip()), []).append(name)
+        for label in labels:
+            for wanted in label.names:
+                for name in by_name.get(fold(wanted), ()):
+                    mapped.setdefault(name, label.value)
+    return mapped
+
+
+def match_classes(
+    labels: Sequence[Label], label_thresholds: Sequence[float], names: Mapping[int, str], *, owner: str
+) -> ClassMap:
+    """Match the labels of a control tag with the classes of a model.
+
+    Args:
+        labels: of the control tag.
+        label_thresholds: the least score for each label.
+        names: the model's class names by class number.
+        owner: names the control tag and the weights in the problems.
+    """
+    mapped = label_map(labels, list(names.values()))
+    threshold_of = {label.value: threshold for label, threshold in zip(labels, label_thresholds, strict=True)}
+    by_class: list[str | None] = [None] * (max(names, default=-1) + 1)
+    thresholds = np.full(len(by_class), np.inf)
+    for number, name in names.items():
+        if name in mapped:
+            by_class[number] = mapped[name]
+            thresholds[number] = threshold_of[mapped[name]]
+    return ClassMap(
+        labels=tuple(by_class), thresholds=thresholds, problems=tuple(_problems(labels, mapped, names, owner))
+    )
+
+
+def _problems(labels: Sequence[Label], mapped: Mapping[str, str], names: Mapping[int, str], owner: str) -> list[str]:
+    all_names = list(names.values())
+    folded = {name.casefold(): name for name in all_names}
+    used = set(mapped.values())
+    problems = []
+    for label in labels:
+        unknown = [name for name in label.names if name.casefold() not in folded]
+        if label.value in used and not unknown:
+            continue
+        if not unknown:
+            # Every name is a class, but labels above took them all.
+            problems.append(f"label {label.value!r}: {', '.join(label.names) or 'no class'} goes to another label")
+            continue
+        words = [f"no class {', '.join(map(repr, unknown))} for label {label.value!r}"]
+        nearest = [folded[m] for name in unknown for m in difflib.get_close_matches(name.casefold(), folded, 2)]
+        if nearest:
+            words.append(f"nearest: {', '.join(dict.fromkeys(nearest))}")
+        problems.append("; ".join(words))
+    if problems:
+        listed = ", ".join(all_names[:LISTED_CLASSES])
+        more = len(all_names) - LISTED_CLASSES
+        classes = f"{listed} and {more} more" if more > 0 else listed or "none"
+        problems = [f"{owner}: {problem}" for problem in problems]
+        problems.append(f"{owner}: classes of the model: {classes}; map them with predicted_values")
+    return problems

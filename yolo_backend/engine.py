@@ -1,0 +1,261 @@
+"""One request: tasks and a labeling config in, predictions in the order of the tasks out."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from yolo_backend.controls import Control, Region
+from yolo_backend.errors import BackendError, MediaError, WeightsError
+from yolo_backend.inference import Model, ModelStore, WeightsStore
+from yolo_backend.label_studio import LabelStudio
+from yolo_backend.media import MediaLoader, Picture
+from yolo_backend.plan import Pass, Plan, make_plan
+from yolo_backend.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from ultralytics.engine.results import Results
+
+logger = logging.getLogger(__name__)
+
+Task = Mapping[str, Any]
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the model found on one task. ``score`` is the mean of the regions' scores, 0 where there are none."""
+
+    regions: list[Region]
+
+    @property
+    def score(self) -> float:
+        """The mean score of the regions, from 0 to 1."""
+        scores = [region["score"] for region in self.regions]
+        return round(sum(scores) / len(scores), 4) if scores else 0.0
+
+
+class Engine:
+    """Everything that the requests of one process share: connections, models, plans. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.weights = WeightsStore(settings)
+        self.models = ModelStore(settings, self.weights)
+        self.media = MediaLoader(settings)
+        self._fetchers = ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch")
+        self._said: set[str] = set()
+        self._said_lock = threading.Lock()
+        self._plan = lru_cache(maxsize=256)(make_plan)
+
+    def plan(self, labeling_config: str) -> Plan:
+        """Return the plan for a labeling config, made once; its problems are logged once."""
+        plan = self._plan(labeling_config, self.settings)
+        self._warn_once(plan.problems)
+        return plan
+
+    def model_version(self, plan: Plan) -> str:
+        """Return the model version of a plan; no model is loaded for it."""
+        return plan.model_version(self.weights)
+
+    def predict(self, plan: Plan, tasks: Sequence[Task], label_studio: LabelStudio) -> list[Prediction | None]:
+        """Predict tasks.
+
+        A task that fails, whatever the reason, is None and one warning in the log; its neighbours are not touched.
+
+        Args:
+            plan: of the labeling config.
+            tasks: as Label Studio sends them.
+            label_studio: where their pictures are kept.
+
+        Returns:
+            One item per task, in order.
+        """
+        passes = list(self._loaded(plan))
+        if not passes:
+            return [None] * len(tasks)
+        predictions: list[Prediction | None] = [None] * len(tasks)
+        size = self.settings.batch_size
+
+        def pictures(task: Task) -> dict[str, Picture]:
+            values = dict.fromkeys(one.value for one, _ in passes)
+            return {value: self._picture(task, value, label_studio) for value in values}
+
+        keys = _task_keys(tasks)
+        # Two batches are fetched ahead of the model, so it never waits for the network if that can keep up.
+        ahead = map_ahead(self._fetchers, pictures, tasks, window=2 * size)
+        for start in range(0, len(tasks), size):
+            batch: dict[int, dict[str, Picture]] = {}
+            for index in range(start, min(start + size, len(tasks))):
+                try:
+                    batch[index] = next(ahead).result()
+                except Exception as error:
+                    self._failed(tasks[index], error)
+            for index, regions in self._regions(passes, batch, tasks).items():
+                predictions[index] = Prediction(regions=_with_unique_ids(regions, keys[index]))
+        done = sum(prediction is not None for prediction in predictions)
+        logger.info("Predicted %d of %d tasks", done, len(tasks))
+        return predictions
+
+    def _loaded(self, plan: Plan) -> Iterator[tuple[Pass, Model]]:
+        """Yield the passes of a plan whose weights can be used, with their models."""
+        for one in plan.passes:
+            try:
+                model = self.models.get(one.weights)
+            except WeightsError as error:
+                controls = ", ".join(map(str, one.controls))
+                logger.error("%s left out: %s", controls, error)
+                continue
+            fitting = tuple(control for control in one.controls if self._fits(control, one, model))
+            if fitting:
+                yield Pass(**{**vars(one), "controls": fitting}), model
+
+    def _fits(self, control: Control, one: Pass, model: Model) -> bool:
+        if model.task != control.yolo_task:
+            self._warn_once(
+                [
+                    f"{control} left out: it needs weights for {control.yolo_task!r}, "
+                    f"and {one.weights} are for {model.task!r}"
+                ]
+            )
+            return False
+        self._warn_once(control.class_map(model.names).problems)
+        return True
+
+    def _picture(self, task: Task, value: str, label_studio: LabelStudio) -> Picture:
+        return self.media.picture(task_value(task, value), task_id=task.get("id"), label_studio=label_studio)
+
+    def _regions(
+        self, passes: Sequence[tuple[Pass, Model]], batch: Mapping[int, Mapping[str, Picture]], tasks: Sequence[Task]
+    ) -> dict[int, list[Region]]:
+        """Run all passes over a batch of tasks; a task that fails in any of them is left out."""
+        regions: dict[int, list[Region]] = {index: [] for index in batch}
+        for one, model in passes:
+            pictures = {index: batch[index][one.value] for index in regions}
+            for index, outcome in _run(model, one, pictures).items():
+                try:
+                    if isinstance(outcome, Exception):
+                        raise outcome
+                    for control in one.controls:
+                        regions[index] += control.regions(outcome, pictures[index])
+                except Exception as error:
+                    self._failed(tasks[index], error)
+                    del regions[index]
+        return regions
+
+    def _failed(self, task: Task, error: Exception) -> None:
+        # A BackendError says what is wrong in words; anything else is a fault that needs its traceback.
+        expected = isinstance(error, BackendError)
+        logger.warning("Task %s left out: %s", task.get("id"), error, exc_info=None if expected else error)
+
+    def _warn_once(self, problems: Iterable[str]) -> None:
+        for problem in problems:
+            with self._said_lock:
+                said = problem in self._said
+                if len(self._said) >= 10_000:
+                    self._said.clear()
+                self._said.add(problem)
+            if not said:
+                logger.warning("Labeling config: %s", problem)
+
+
+@lru_cache(maxsize=1)
+def get_engine() -> Engine:
+    """Return the engine of this process."""
+    return Engine(get_settings())
+
+
+def task_value(task: Task, value: str) -> Any:
+    """Return what an object tag shows for a task.
+
+    Args:
+        task: as Label Studio sends it.
+        value: the tag's ``value``: ``$key`` of the task's data (``$a.b`` for nested data), else the data itself.
+
+    Raises:
+        MediaError: the task's data has no such key.
+    """
+    if not value.startswith("$"):
+        return value
+    data = task.get("data")
+    key = value[1:]
+    if isinstance(data, Mapping) and key in data:
+        return data[key]
+    for step in key.split("."):
+        if not isinstance(data, Mapping) or step not in data:
+            raise MediaError(f"the task's data has no {key!r}, which the labeling config shows")
+        data = data[step]
+    return data
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Made], items: Iterable[Item], *, window: int
+) -> Iterator[Future[Made]]:
+    """Yield a finished or running future of ``function(item)`` for each item in order, at most ``window`` ahead."""
+    waiting: deque[Future[Made]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= window:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _run(model: Model, one: Pass, pictures: Mapping[int, Picture]) -> dict[int, Results | Exception]:
+    """Run one pass. A batch that fails is tried again in halves, so that only what can't be predicted is lost."""
+    if not pictures:
+        return {}
+    try:
+        results = model.predict(
+            [picture.pixels for picture in pictures.values()],
+            confidence=one.confidence,
+            iou=one.iou,
+            max_det=one.max_det,
+            imgsz=one.imgsz,
+        )
+        return dict(zip(pictures, results, strict=True))
+    except Exception as error:
+        if len(pictures) == 1:
+            return dict.fromkeys(pictures, error)
+        logger.warning("A batch of %d failed and is tried again in halves: %s", len(pictures), error)
+        indices = list(pictures)
+        middle = len(indices) // 2
+        return {
+            index: outcome
+            for half in (indices[:middle], indices[middle:])
+            for index, outcome in _run(model, one, {index: pictures[index] for index in half}).items()
+        }
+
+
+def _task_keys(tasks: Sequence[Task]) -> list[str]:
+    """Return a key for each task: its id, so that it is the same in any request; unique also where ids are missing."""
+    keys: dict[str, None] = {}
+    for index, task in enumerate(tasks):
+        key = str(task.get("id"))
+        keys[key if key not in keys and key != "None" else f"{key}/{index}"] = None
+    return list(keys)
+
+
+def _with_unique_ids(regions: list[Region], task: str) -> list[Region]:
+    """Make the ids of a task's regions unique in the whole answer, and the same whenever it is asked for again."""
+
+    def unique(local_id: str, from_name: str) -> str:
+        return hashlib.sha256(f"{task}/{from_name}/{local_id}".encode()).hexdigest()[:10]
+
+    for region in regions:
+        region["id"] = unique(region["id"], region["from_name"])
+        if "parentID" in region:
+            region["parentID"] = unique(region["parentID"], region["from_name"])
+    return regions

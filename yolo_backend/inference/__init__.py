@@ -1,0 +1,5 @@
+"""Weights -> a loaded model -> results for a batch of pictures."""
+
+from yolo_backend.inference.models import Model as Model
+from yolo_backend.inference.models import ModelStore as ModelStore
+from yolo_backend.inference.weights import WeightsStore as WeightsStore

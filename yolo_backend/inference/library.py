@@ -1,0 +1,43 @@
+"""The YOLO library, imported the one way the service wants it.
+
+Importing it takes seconds and hundreds of megabytes, so nothing imports it before a model is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import lru_cache
+from types import ModuleType
+
+from yolo_backend.settings import get_settings
+
+_import_lock = threading.Lock()
+
+
+def ultralytics() -> ModuleType:
+    """Return the library's module, imported and set up at the first call."""
+    with _import_lock:
+        return _import()
+
+
+@lru_cache(maxsize=1)
+def _import() -> ModuleType:
+    os.environ.update(
+        YOLO_AUTOINSTALL="false",  # never run pip
+        YOLO_OFFLINE="true",  # no reports to anyone, no search for updates; official weights are fetched all the same
+        ULTRALYTICS_SAFE_LOAD="true",  # unpickle the known classes of models and nothing else
+        YOLO_VERBOSE="false",
+    )
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(get_settings().model_dir))
+    import torch
+    import ultralytics
+
+    # The library leaves one core unused.
+    torch.set_num_threads(available_cores())
+    return ultralytics
+
+
+def available_cores() -> int:
+    """Return how many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

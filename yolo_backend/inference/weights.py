@@ -1,0 +1,130 @@
+"""Names of weights -> files: where they may lie, what identifies them, how an official name is fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from yolo_backend.errors import WeightsError
+from yolo_backend.inference.library import ultralytics
+from yolo_backend.settings import BUNDLED_MODELS, Settings
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".pt",)
+RETRY_SECONDS = 60
+"""After a failed download the same name is not asked for again for so long: every task would wait for it."""
+
+
+class WeightsStore:
+    """Finds weights by name under ``MODEL_ROOT``, then among the bundled ones. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.roots = list(dict.fromkeys(path.resolve() for path in (settings.model_root, BUNDLED_MODELS)))
+        self._digests: dict[Path, tuple[tuple[int, int, int], str]] = {}
+        self._failed_downloads: dict[str, tuple[float, str]] = {}
+        self._download_lock = threading.Lock()
+
+    def find(self, name: str) -> Path | None:
+        """Return the file that ``name`` means, or None if there is none.
+
+        Raises:
+            WeightsError: ``name`` is not the name of weights under the service's directories.
+        """
+        relative = _relative_path(name)
+        for root in self.roots:
+            path = (root / relative).resolve()
+            if not path.is_relative_to(root):
+                raise WeightsError(f"weights {name!r} lead out of {root}; put the file itself there")
+            if path.is_file():
+                return path
+        return None
+
+    def get(self, name: str) -> Path:
+        """Return the file that ``name`` means; an official name is fetched if it isn't there yet.
+
+        Raises:
+            WeightsError: there is no such file, and it can't be fetched.
+        """
+        path = self.find(name)
+        if path is not None:
+            return path
+        with self._download_lock:
+            return self.find(name) or self._download(name)
+
+    def digest(self, name: str) -> str:
+        """Return what identifies the content of ``name``: its SHA-256 in hex, or ``missing``."""
+        try:
+            path = self.find(name)
+        except WeightsError:
+            path = None
+        if path is None:
+            return "missing"
+        status = path.stat()
+        state = (status.st_mtime_ns, status.st_size, status.st_ino)
+        known = self._digests.get(path)
+        if known is None or known[0] != state:
+            with path.open("rb") as file:
+                digest = hashlib.sha256()
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+            known = self._digests[path] = (state, digest.hexdigest())
+        return known[1]
+
+    def available(self) -> list[str]:
+        """Return the names of all weights that are there, sorted."""
+        names = {
+            path.relative_to(root).as_posix()
+            for root in self.roots
+            for suffix in SUFFIXES
+            for path in root.rglob(f"*{suffix}")
+        }
+        return sorted(names)
+
+    def _download(self, name: str) -> Path:
+        ultralytics()
+        from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
+
+        if name not in GITHUB_ASSETS_NAMES:
+            raise WeightsError(f"there are no weights {name!r}. {self._remedy()}")
+        root = self.roots[0]
+        failed_at, reason = self._failed_downloads.get(name, (-RETRY_SECONDS, ""))
+        if time.monotonic() - failed_at >= RETRY_SECONDS:
+            logger.info("Fetching the official weights %s", name)
+            if not os.access(root, os.W_OK):
+                reason = f"{root} is missing or not writable"
+            else:
+                try:
+                    path = Path(attempt_download_asset(root / name, progress=False))
+                except Exception as error:  # the library raises many kinds here
+                    reason = "; ".join(str(error).split("\n"))
+                else:
+                    logger.info("Fetched %s", path)
+                    return path
+            self._failed_downloads[name] = (time.monotonic(), reason)
+        raise WeightsError(f"the official weights {name!r} could not be fetched ({reason}). {self._remedy()}")
+
+    def _remedy(self) -> str:
+        there = ", ".join(self.available()) or "none"
+        return f"Put the file into {self.roots[0]}, or name one that is there in model_path: {there}"
+
+
+def _relative_path(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if (
+        not name
+        or "://" in name
+        or "\0" in name
+        or "\\" in name
+        or path.is_absolute()
+        or PureWindowsPath(name).drive
+        or ".." in path.parts
+    ):
+        raise WeightsError(f"model_path={name!r} is not allowed: name a file in the service's MODEL_ROOT")
+    if path.suffix not in SUFFIXES:
+        raise WeightsError(f"model_path={name!r} is not a kind of weights that can be used ({', '.join(SUFFIXES)})")
+    return path

@@ -1,0 +1,119 @@
+"""Labeling config XML -> the tags in it, as plain data."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from yolo_backend.errors import ConfigError
+
+LABEL_TAGS = ("Label", "Choice")
+"""Tags that name one label of the control tag around them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """One ``<Label>`` or ``<Choice>`` of a control tag.
+
+    ``value`` is what Label Studio stores: the ``alias`` where there is one. ``names`` are the names that a model's class
+    may have to be this label: what ``predicted_values`` lists, else the label's own.
+    """
+
+    value: str
+    names: tuple[str, ...]
+    attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectTag:
+    """A tag that shows a task's data, such as ``<Image name="image" value="$image"/>``."""
+
+    tag: str
+    name: str
+    attributes: Mapping[str, str] = field(compare=False, repr=False)
+
+    @property
+    def value(self) -> str:
+        """Where the data is: ``$key`` of the task's data, or the data itself."""
+        return self.attributes.get("value", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlTag:
+    """A tag that people label with, such as ``<RectangleLabels name="label" toName="image">``."""
+
+    tag: str
+    name: str
+    to_name: str
+    labels: tuple[Label, ...]
+    attributes: Mapping[str, str] = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f'<{self.tag} name="{self.name}">'
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelingConfig:
+    """The control tags of a labeling config in document order, and its object tags by name."""
+
+    controls: tuple[ControlTag, ...]
+    objects: Mapping[str, ObjectTag]
+
+
+def parse_labeling_config(xml: str) -> LabelingConfig:
+    """Read a labeling config.
+
+    Raises:
+        ConfigError: ``xml`` is not well-formed.
+    """
+    if not xml.strip():
+        raise ConfigError("the labeling config is empty: choose a template or write one in the project's settings")
+    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
+        raise ConfigError(
+            "the labeling config has a DOCTYPE or entities: remove them, Label Studio has no use for them"
+        )
+    try:
+        root = ElementTree.fromstring(xml)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise ConfigError(f"the labeling config is not well-formed XML: {error}") from None
+    controls, objects = [], {}
+    for element in root.iter():
+        name = element.get("name")
+        if name is None:
+            continue
+        if to_name := element.get("toName"):
+            controls.append(
+                ControlTag(
+                    tag=element.tag,
+                    name=name,
+                    to_name=to_name,
+                    labels=tuple(_labels(element)),
+                    attributes=MappingProxyType(dict(element.attrib)),
+                )
+            )
+        elif "value" in element.attrib or "valueList" in element.attrib:
+            objects[name] = ObjectTag(tag=element.tag, name=name, attributes=MappingProxyType(dict(element.attrib)))
+    return LabelingConfig(controls=tuple(controls), objects=MappingProxyType(objects))
+
+
+def _labels(control: ElementTree.Element) -> list[Label]:
+    labels = []
+    for element in control.iter():
+        if element.tag not in LABEL_TAGS:
+            continue
+        own_name = element.get("value", "")
+        value = element.get("alias") or own_name
+        if not value:
+            continue
+        listed = element.get("predicted_values")
+        names = [own_name] if listed is None else listed.split(",")
+        labels.append(
+            Label(
+                value=value,
+                names=tuple(name.strip() for name in names if name.strip()),
+                attributes=MappingProxyType(dict(element.attrib)),
+            )
+        )
+    return labels

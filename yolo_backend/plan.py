@@ -1,0 +1,112 @@
+"""What the service will do for one labeling config: its controls, the weights they need, and the model version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from yolo_backend.controls import CONTROLS, Control
+from yolo_backend.errors import ConfigError
+from yolo_backend.inference.weights import WeightsStore
+from yolo_backend.labeling_config import ControlTag, LabelingConfig, parse_labeling_config
+from yolo_backend.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One forward pass per image, shared by all controls that ask the same of the same weights."""
+
+    weights: str
+    value: str
+    iou: float
+    max_det: int
+    imgsz: int | None
+    controls: tuple[Control, ...]
+
+    @property
+    def confidence(self) -> float:
+        """The least score that any of the controls asks for."""
+        return min(control.confidence for control in self.controls)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The controls of one labeling config that a YOLO model fills in.
+
+    Attributes:
+        controls: in document order.
+        passes: the forward passes that they need.
+        problems: in words, what in the labeling config can't be used and why.
+    """
+
+    controls: tuple[Control, ...]
+    passes: tuple[Pass, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Where in a task's data the pictures are, each once."""
+        return tuple(dict.fromkeys(control.value for control in self.controls))
+
+    def model_version(self, weights: WeightsStore) -> str:
+        """Return the model version of this plan, without loading a model.
+
+        The names of the weights and a digest of their content and of everything in the labeling config and the settings
+        that changes an answer: another version means that predictions may differ, the same that they don't.
+        """
+        names = list(dict.fromkeys(one.weights for one in self.passes))
+        state = {
+            "controls": [repr(control) for control in self.controls],
+            "weights": {name: weights.digest(name) for name in names},
+        }
+        digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+        stems = [PurePosixPath(name).stem for name in names]
+        return f"{'+'.join(stems) or 'no-model'}-{digest[:8]}"
+
+
+def make_plan(xml: str, settings: Settings) -> Plan:
+    """Make the plan for a labeling config. Never fails: what can't be used is left out and named in ``problems``."""
+    try:
+        config = parse_labeling_config(xml)
+    except ConfigError as error:
+        return Plan(controls=(), passes=(), problems=(str(error),))
+    controls: list[Control] = []
+    problems: list[str] = []
+    for tag in config.controls:
+        control, found = _control(tag, config, settings)
+        problems += found
+        if control is not None:
+            controls.append(control)
+    if not controls and not problems:
+        tags = ", ".join(f"<{kind.tag}> on <{kind.object_tag}>" for kind in CONTROLS)
+        problems.append(f"the labeling config has no tag that a YOLO model can fill in; there are {tags}")
+    return Plan(controls=tuple(controls), passes=tuple(_passes(controls, settings)), problems=tuple(problems))
+
+
+def _control(tag: ControlTag, config: LabelingConfig, settings: Settings) -> tuple[Control | None, list[str]]:
+    kinds = [kind for kind in CONTROLS if kind.tag == tag.tag]
+    if not kinds:
+        return None, []
+    shown = config.objects.get(tag.to_name)
+    if shown is None:
+        return None, [f'{tag}: toName="{tag.to_name}" names no tag that shows data']
+    for kind in kinds:
+        if kind.object_tag == shown.tag:
+            control, problems = kind.from_tag(tag, shown, settings)
+            return (None if control.model_skip else control), problems
+    return None, [f"{tag} is on <{shown.tag}>; it can be filled in on {', '.join(f'<{k.object_tag}>' for k in kinds)}"]
+
+
+def _passes(controls: Iterable[Control], settings: Settings) -> list[Pass]:
+    groups: dict[tuple[str, str, float, int, int | None], list[Control]] = {}
+    for control in controls:
+        weights = control.model_path or getattr(settings, f"default_{control.yolo_task}_model")
+        key = (weights, control.value, control.model_iou, control.model_max_det, control.model_imgsz)
+        groups.setdefault(key, []).append(control)
+    return [
+        Pass(weights=weights, value=value, iou=iou, max_det=max_det, imgsz=imgsz, controls=tuple(group))
+        for (weights, value, iou, max_det, imgsz), group in groups.items()
+    ]
