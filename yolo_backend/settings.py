@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         None,
         validation_alias=AliasChoices("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN"),
         description="Opens the images that Label Studio keeps: a personal access token or a legacy token "
-        "(Account & Settings). Sent to `LABEL_STUDIO_URL` alone. Not set: the token that Label Studio sends when it connects.",
+        "(Account & Settings). Sent to `LABEL_STUDIO_URL` alone. Not set: the token that Label Studio hands over.",
     )
 
     # Models
