@@ -1,0 +1,133 @@
+"""Scenes written out as the training data of each YOLO task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from . import backgrounds
+from .codes import LABELS
+from .scene import Scene, SceneObject, draw_scene
+
+TASKS = ("detect", "segment", "pose", "obb", "classify")
+NONE = "none"
+FAMILIES: Mapping[str, Mapping[str, backgrounds.Painter]] = {
+    "train": backgrounds.TRAINING,
+    "held out": backgrounds.HELD_OUT,
+}
+
+
+def label_line(task: str, item: SceneObject, width: int, height: int) -> str:
+    """One object as a line of the library's label format: the class, then fractions of the image's size."""
+    corners = (item.corners / [width, height]).ravel()
+    left, top, right, bottom = item.box / [width, height, width, height]
+    box = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+    numbers = {"detect": box, "segment": corners, "obb": corners, "pose": [*box, *corners]}[task]
+    return " ".join([str(LABELS.index(item.label)), *(f"{number:.6f}" for number in numbers)])
+
+
+def write_dataset(root: Path, task: str, *, seed: int, train: int, held_out: int) -> Path:
+    """Draw the scenes of a task under ``root``; returns what the library wants as ``data``: a YAML file or a folder."""
+    jobs = [
+        partial(_write_scenes, root, task, split, families, seed + offset, range(start, min(start + 50, count)))
+        for split, families, offset, count in (("train", "train", 0, train), ("val", "held out", 1, held_out))
+        for start in range(0, count, 50)
+    ]
+    with ProcessPoolExecutor(max_workers=os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        for finished in [pool.submit(job) for job in jobs]:
+            finished.result()
+    if task == "classify":
+        return root
+    lines = [f"path: {root}", "train: images/train", "val: images/val", "names:"]
+    lines += [f"  {index}: {label}" for index, label in enumerate(LABELS)]
+    if task == "pose":
+        # Mirrored, the corners change places: 0 and 1, 2 and 3.
+        lines += ["kpt_shape: [4, 2]", "flip_idx: [1, 0, 3, 2]"]
+    description = root / "data.yaml"
+    description.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return description
+
+
+def _write_scenes(root: Path, task: str, split: str, families: str, seed: int, indices: range) -> None:
+    for index in indices:
+        if task == "classify":
+            for number, (label, image) in enumerate(draw_crops(seed, index, families=FAMILIES[families])):
+                _write_image(root / split / label / f"{index:05d}-{number}.jpg", image)
+            continue
+        scene = draw_scene(seed, index, families=FAMILIES[families])
+        height, width = scene.image.shape[:2]
+        _write_image(root / "images" / split / f"{index:05d}.jpg", scene.image)
+        labels = root / "labels" / split / f"{index:05d}.txt"
+        labels.parent.mkdir(parents=True, exist_ok=True)
+        labels.write_text("\n".join(label_line(task, item, width, height) for item in scene.objects), encoding="utf-8")
+
+
+def _write_image(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+
+@dataclass(frozen=True)
+class _Cut:
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def meets(self, item: SceneObject) -> bool:
+        left, top, right, bottom = item.box
+        return bool(left < self.right and right > self.left and top < self.bottom and bottom > self.top)
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        return image[self.top : self.bottom, self.left : self.right]
+
+
+def draw_crops(
+    *seed: int, families: Mapping[str, backgrounds.Painter] = backgrounds.TRAINING
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Images to classify, cut from one scene, each with codes of one class only or with none: (class, pixels).
+
+    At most one per class, so that the classes stay about as frequent as in the scenes.
+    """
+    scene = draw_scene(*seed, families=families)
+    rng = np.random.default_rng([*seed, 1])
+    height, width = scene.image.shape[:2]
+    for label in LABELS:
+        cut = _cut_around(rng, scene, label)
+        if cut is not None:
+            yield label, cut.of(scene.image)
+    for _ in range(10):
+        wide, high = int(width * rng.uniform(0.3, 1)), int(height * rng.uniform(0.3, 1))
+        left, top = int(rng.integers(width - wide + 1)), int(rng.integers(height - high + 1))
+        cut = _Cut(left, top, left + wide, top + high)
+        if not any(cut.meets(item) for item in scene.objects):
+            yield NONE, cut.of(scene.image)
+            return
+
+
+def _cut_around(rng: np.random.Generator, scene: Scene, label: str) -> _Cut | None:
+    """A cut that shows one code of this class whole, and no code of another class."""
+    height, width = scene.image.shape[:2]
+    mine = [item for item in scene.objects if item.label == label]
+    others = [item for item in scene.objects if item.label != label]
+    if mine and not others and rng.random() < 0.4:
+        return _Cut(0, 0, width, height)
+    for _ in range(8 if mine else 0):
+        left, top, right, bottom = mine[int(rng.integers(len(mine)))].box
+        room = max(right - left, bottom - top) * rng.uniform(0.1, 1.5, 4)
+        cut = _Cut(
+            max(0, int(left - room[0])),
+            max(0, int(top - room[1])),
+            min(width, int(right + room[2])),
+            min(height, int(bottom + room[3])),
+        )
+        if not any(cut.meets(item) for item in others):
+            return cut
+    return None

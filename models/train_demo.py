@@ -1,0 +1,130 @@
+"""Train the bundled demo weights: QR codes and barcodes in photos, one tiny YOLO per task.
+
+    pip install -r models/requirements-train.txt
+    python models/train_demo.py detect --out models/demo-detect.pt
+    python models/train_demo.py segment --out models/demo-segment.pt --start models/demo-detect.pt
+
+The scenes are drawn first (see ``scenes/``), then the model is trained on the CPU. Everything is seeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+os.environ.setdefault("YOLO_OFFLINE", "true")
+
+import torch
+import ultralytics
+import yaml
+from ultralytics import YOLO
+from weights import save_weights
+
+from scenes.datasets import TASKS, write_dataset
+
+#: The n scale of YOLO11 has width 0.25 and 2.6 M parameters; half of that width does for two classes.
+WIDTH = 0.125
+SUFFIX = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
+SEED = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How one task is trained."""
+
+    scenes: int
+    epochs: int
+    image_size: int = 320
+    learning_rate: float = 0.003
+    mosaic: float = 0.5
+    # A mirrored code is no code, and a mirrored list of corners is in no order: pose sees none.
+    mirror: float = 0.5
+
+
+RECIPES = {
+    "detect": Recipe(scenes=1800, epochs=20),
+    "segment": Recipe(scenes=1200, epochs=9),
+    "pose": Recipe(scenes=1500, epochs=16, mirror=0.0),
+    "obb": Recipe(scenes=1200, epochs=10),
+    "classify": Recipe(scenes=1200, epochs=14, image_size=224),
+}
+
+
+def model_description(task: str, folder: Path) -> Path:
+    """The library's YOLO11 of this task at our width, as a YAML file in ``folder``; its name says scale n."""
+    name = f"yolo11{SUFFIX[task]}.yaml"
+    source = Path(ultralytics.__file__).parent / "cfg" / "models" / "11" / name
+    description = yaml.safe_load(source.read_text(encoding="utf-8"))
+    description["scales"]["n"][1] = WIDTH
+    target = folder / name.replace("yolo11", "yolo11n")
+    target.write_text(yaml.safe_dump(description, sort_keys=False), encoding="utf-8")
+    return target
+
+
+def use_all_cores(_trainer: object = None) -> None:
+    """The library leaves one core to itself; here that is half of the machine."""
+    torch.set_num_threads(os.cpu_count() or 1)
+
+
+def train(task: str, out: Path, *, start: Path | None, work: Path, epochs: int | None = None) -> None:
+    """Draw the scenes, train, and write the weights to ``out``; ``start`` gives the layers that fit."""
+    recipe = RECIPES[task]
+    data = work / "data" / task
+    description = data if task == "classify" else data / "data.yaml"
+    if not (data / "complete").exists():
+        description = write_dataset(data, task, seed=SEED, train=recipe.scenes, held_out=60)
+        (data / "complete").touch()
+    model = YOLO(model_description(task, work), task=task)
+    if start is not None:
+        model.load(start)
+    model.add_callback("on_train_start", use_all_cores)
+    model.add_callback("on_train_epoch_start", use_all_cores)
+    model.train(
+        data=str(description),
+        epochs=epochs or recipe.epochs,
+        imgsz=recipe.image_size,
+        batch=16,
+        optimizer="AdamW",
+        lr0=recipe.learning_rate,
+        cos_lr=True,
+        warmup_epochs=1,
+        mosaic=0.0 if task == "classify" else recipe.mosaic,
+        close_mosaic=5,
+        scale=0.5,
+        fliplr=recipe.mirror,
+        device="cpu",
+        amp=False,
+        workers=2,
+        cache=task != "classify" and "ram",
+        val=False,
+        plots=False,
+        seed=SEED,
+        deterministic=True,
+        project=str(work / "runs"),
+        name=task,
+        exist_ok=True,
+    )
+    save_weights(work / "runs" / task / "weights" / "last.pt", out)
+    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("--out", type=Path, required=True, help="where the weights go")
+    parser.add_argument("--start", type=Path, help="weights to start from, such as the detector's")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's number")
+    parser.add_argument("--work", type=Path, help="keep the drawn scenes and the runs here")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = (arguments.work or Path(temporary)).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        train(arguments.task, arguments.out, start=arguments.start, work=work, epochs=arguments.epochs)
+
+
+if __name__ == "__main__":
+    main()
