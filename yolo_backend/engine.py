@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yolo_backend.controls import Control, Region
@@ -146,10 +148,17 @@ class Engine:
                         raise outcome
                     for control in one.controls:
                         regions[index] += control.regions(outcome, pictures[index])
+                    if self.settings.debug_plot:
+                        self._plot(outcome, f"task-{tasks[index].get('id')}-{Path(one.weights).stem}.jpg")
                 except Exception as error:
                     self._failed(tasks[index], error)
                     del regions[index]
         return regions
+
+    def _plot(self, result: Results, name: str) -> None:
+        directory = self.settings.model_dir / "debug"
+        directory.mkdir(parents=True, exist_ok=True)
+        result.save(directory / re.sub(r"[^\w.-]", "_", name))
 
     def _failed(self, task: Task, error: Exception) -> None:
         # A BackendError says what is wrong in words; anything else is a fault that needs its traceback.

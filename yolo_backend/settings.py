@@ -145,3 +145,31 @@ def load_settings() -> Settings:
 def get_settings() -> Settings:
     """Return the settings of this process, read once."""
     return load_settings()
+
+
+def settings_page() -> str:
+    """Return the page that documents every setting, in Markdown."""
+    rows = []
+    for field, info in Settings.model_fields.items():
+        alias = info.validation_alias
+        names = list(map(str, alias.choices)) if isinstance(alias, AliasChoices) else [environment_name(field)]
+        default = info.default
+        if isinstance(default, Path):
+            default = default.relative_to(PROJECT_DIR)
+        shown = "not set" if default is None else str(default).lower() if isinstance(default, bool) else default
+        rows.append(f"| {' or '.join(f'`{name}`' for name in names)} | `{shown}` | {info.description} |")
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            "Environment variables, read once when the service starts. A variable that is set to nothing counts as not",
+            "set. A value that can't be used stops the start with a line that names the variable.",
+            "",
+            "This page is written by `python -m yolo_backend settings > docs/settings.md`.",
+            "",
+            "| variable | default | what it does |",
+            "| --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
