@@ -1,0 +1,335 @@
+"""The HTTP interface that Label Studio expects of an ML backend.
+
+``init_app(MyModel)`` makes the Flask application. Every error leaves it as ``{"error": "..."}`` with a fitting status; a
+traceback goes to the log alone. An exception of the model's own that has a ``status_code`` (an int) is answered with that
+status and its message; any other is a 500 that names its class only, since a message may hold what is not for everybody.
+"""
+
+import json
+import logging
+import queue
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from flask import Blueprint, Flask, Response, current_app, jsonify, request
+from werkzeug.exceptions import BadRequest, HTTPException
+
+from label_studio_ml.auth import Credentials, credentials
+from label_studio_ml.jobs import Jobs
+from label_studio_ml.model import LabelStudioMLBase
+from label_studio_ml.response import ModelResponse, results_json
+
+logger = logging.getLogger(__name__)
+
+TRAINING_EVENTS = frozenset(
+    {
+        "START_TRAINING",
+        "ANNOTATION_CREATED",
+        "ANNOTATION_UPDATED",
+        "ANNOTATION_DELETED",
+        "ANNOTATIONS_CREATED",
+        "ANNOTATIONS_DELETED",
+    }
+)
+"""The events that a model can learn from; ``fit`` is called for these."""
+
+OTHER_EVENTS = frozenset({"TASKS_CREATED", "TASKS_DELETED", "PROJECT_UPDATED"})
+"""Further events that Label Studio sends."""
+
+# A retrieval of 100,000 tasks has about 50 MB.
+MAX_REQUEST_BYTES = 512 * 1024 * 1024
+
+_OPEN_ENDPOINTS = frozenset({"label_studio_ml.health", "label_studio_ml.root"})
+
+_server: Flask
+"""The application that ``init_app`` made last."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes of one application work with."""
+
+    model_class: type[LabelStudioMLBase]
+    credentials: Credentials | None
+    jobs: Jobs
+
+
+blueprint = Blueprint("label_studio_ml", __name__)
+
+
+def init_app(
+    model_class: type[LabelStudioMLBase], basic_auth_user: str | None = None, basic_auth_pass: str | None = None
+) -> Flask:
+    """Make the application.
+
+    Args:
+        model_class: The model; an instance of it is made for every request.
+        basic_auth_user: With the next, what a request must bring; by default ``BASIC_AUTH_USER``. Empty for none.
+        basic_auth_pass: By default ``BASIC_AUTH_PASS``. Empty for none.
+
+    Raises:
+        ValueError: One of user and password is set without the other.
+    """
+    global _server
+    if not (isinstance(model_class, type) and issubclass(model_class, LabelStudioMLBase)):
+        raise TypeError(f"model_class must be a class derived from LabelStudioMLBase, got {model_class!r}")
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
+    app.extensions["label_studio_ml"] = Service(
+        model_class=model_class, credentials=credentials(basic_auth_user, basic_auth_pass), jobs=Jobs()
+    )
+    app.before_request(_authenticate)
+    app.register_error_handler(Exception, _error_answer)
+    app.register_blueprint(blueprint)
+    _server = app
+    return app
+
+
+# Routes
+
+
+@blueprint.get("/health")
+def health() -> Response:
+    """Tell that the service is up. Makes no model and asks for no password: probes have none."""
+    return jsonify(model_class=_service().model_class.__name__, status="UP")
+
+
+@blueprint.get("/")
+def root() -> Response:
+    """Answer as ``/health`` does."""
+    return health()
+
+
+@blueprint.post("/setup")
+def setup() -> Response:
+    """Take a project's labeling config and Label Studio's address; tell the model version."""
+    body = _json_object()
+    label_config = _label_config(body, "schema")
+    if label_config is None:
+        raise BadRequest("Field 'schema' is missing or null; expected the labeling config (XML) as a string")
+    hostname = _optional(body, "hostname", str)
+    access_token = _optional(body, "access_token", str)
+    model = _service().model_class(project_id=_project_key(body), label_config=label_config)
+    model.use_label_config(label_config)
+    if hostname is not None:
+        model.set("label_studio_hostname", hostname)
+    if access_token is not None:
+        model.set("label_studio_access_token", access_token)
+    try:
+        model.set_extra_params(body.get("extra_params"))
+    except ValueError as error:
+        # Not worth a refusal: Label Studio would show no more than "disconnected".
+        logger.warning("Extra parameters of project %s are left out: %s", model.project_id, error)
+    version = _model_version(model)
+    model.set("reported_model_version", version)
+    return jsonify(model_version=version)
+
+
+@blueprint.post("/predict")
+def predict() -> Response:
+    """Make predictions: as many items as tasks, in their order."""
+    body = _json_object()
+    tasks = _tasks(body)
+    params = _optional(body, "params", dict) or {}
+    context = _optional(params, "context", dict, where="params.") or _optional(body, "context", dict)
+    project_key = _project_key(body)
+    label_config = _label_config(body, "label_config")
+    if not tasks:
+        return jsonify(results=[])
+    model_class = _service().model_class
+    model = model_class(project_id=project_key, label_config=label_config)
+    if not model.label_config:
+        raise BadRequest(
+            "Field 'label_config' is missing or null, and no /setup has brought one for this project; "
+            "expected the labeling config (XML) as a string"
+        )
+    # The data's own user and password are for nobody's log, and no model asks for them.
+    kwargs = {
+        key: value for key, value in params.items() if key not in {"login", "password", "context", "tasks", "self"}
+    }
+    answer = model.predict(tasks, context=context, **kwargs)
+    response = _model_response(model_class, answer, len(tasks))
+    if not response.has_model_version():
+        response.model_version = _model_version(model)
+    response.update_predictions_version()
+    return Response(results_json(response, tasks), mimetype="application/json")
+
+
+@blueprint.post("/webhook")
+def webhook() -> tuple[Response, int]:
+    """Take an event of Label Studio; the model learns from it in the background."""
+    body = _json_object()
+    action = _optional(body, "action", str)
+    if not action:
+        raise BadRequest("Field 'action' is missing or null; expected the name of an event, such as 'START_TRAINING'")
+    if action not in TRAINING_EVENTS:
+        logger.debug("Event %s is none to learn from", action)
+        return jsonify(status="Nothing to do" if action in OTHER_EVENTS else "Unknown event"), 200
+    project = body.get("project")
+    label_config = _label_config(project, "label_config") if isinstance(project, dict) else None
+    call = partial(_fit, _service().model_class, _project_key(body), label_config, action, body)
+    try:
+        job = _service().jobs.submit(call)
+    except queue.Full:
+        logger.error("Event %s is lost: too many events wait for the model to learn from them", action)
+        return jsonify(error="Too many events are waiting; ask again later"), 503
+    return jsonify(job=job), 201
+
+
+def _fit(
+    model_class: type[LabelStudioMLBase],
+    project_key: str | None,
+    label_config: str | None,
+    event: str,
+    data: dict[str, Any],
+) -> None:
+    model_class(project_id=project_key, label_config=label_config).fit(event, data)
+
+
+@blueprint.get("/versions")
+def versions() -> Response:
+    """List the model versions in use: those that ``/setup`` told last, one per project."""
+    model = _service().model_class()
+    return jsonify(versions=model.cache.values("reported_model_version") or [_model_version(model)])
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Report nothing yet."""
+    return jsonify({})
+
+
+# What a request brings
+
+
+def _json_object() -> dict[str, Any]:
+    """Return the request's body, whatever its content type says it is."""
+    try:
+        body = json.loads(request.get_data(cache=False))
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"The request's body is not valid JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise BadRequest(f"The request's body must be a JSON object, got {_json_type(body)}")
+    return body
+
+
+def _tasks(body: dict[str, Any]) -> list[dict[str, Any]]:
+    tasks = _optional(body, "tasks", list)
+    if tasks is None:
+        raise BadRequest("Field 'tasks' is missing or null; expected a list of tasks")
+    for index, task in enumerate(tasks):
+        if not isinstance(task, dict):
+            raise BadRequest(f"Field 'tasks[{index}]' must be an object, got {_json_type(task)}")
+    return tasks
+
+
+def _label_config(body: dict[str, Any], name: str) -> str | None:
+    return _optional(body, name, str)
+
+
+def _project_key(body: dict[str, Any]) -> str | None:
+    """Return the project as ``/setup`` and ``/predict`` name it: its id and the second in which it was made.
+
+    Webhooks bring the project itself instead, with the same two parts.
+    """
+    project = body.get("project")
+    if isinstance(project, dict):
+        project_id = project.get("id")
+        try:
+            created = int(datetime.fromisoformat(str(project.get("created_at")).replace("Z", "+00:00")).timestamp())
+        except ValueError:
+            return None if project_id is None else str(project_id)
+        return f"{project_id}.{created}"
+    if project is None or (isinstance(project, str | int) and not isinstance(project, bool)):
+        return None if project is None else str(project)
+    raise BadRequest(f"Field 'project' must be a string such as '4.1795333388' or an object, got {_json_type(project)}")
+
+
+def _optional(body: dict[str, Any], name: str, type_: type, where: str = "") -> Any:
+    """Return a field, None where it is missing or null."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, type_):
+        raise BadRequest(f"Field '{where}{name}' must be {_NAMES[type_]} or null, got {_json_type(value)}")
+    return value
+
+
+_NAMES: dict[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+def _json_type(value: Any) -> str:
+    return _NAMES[type(value)]
+
+
+# What the model brings
+
+
+def _model_version(model: LabelStudioMLBase) -> str:
+    """Return the version for ``/setup`` and ``/predict`` alike: when they differ, Label Studio predicts again and again."""
+    return str(model.model_version or model.INITIAL_MODEL_VERSION)
+
+
+def _model_response(model_class: type[LabelStudioMLBase], answer: Any, expected: int) -> ModelResponse:
+    """Return what ``predict`` returned as a response with an item per task.
+
+    Raises:
+        ModelError: It is nothing of the kind.
+    """
+    method = f"{model_class.__name__}.predict"
+    if isinstance(answer, ModelResponse):
+        response = answer
+    elif isinstance(answer, list | tuple):
+        try:
+            response = ModelResponse(predictions=list(answer))
+        except ValueError as error:
+            raise ModelError(f"{method} returned a list with items that are no predictions: {error}") from error
+    else:
+        raise ModelError(f"{method} returned {type(answer).__name__}, expected a ModelResponse or a list")
+    if len(response.predictions) != expected:
+        # Label Studio saves nothing then, and tells its user that all went well.
+        raise ModelError(f"{method} returned {len(response.predictions)} predictions for {expected} tasks")
+    return response
+
+
+class ModelError(Exception):
+    """The model broke a promise that Label Studio relies on."""
+
+    status_code = 500
+
+
+# Around every request
+
+
+def _service() -> Service:
+    return current_app.extensions["label_studio_ml"]
+
+
+def _authenticate() -> tuple[Response, int] | None:
+    required = _service().credentials
+    if required is None or request.endpoint in _OPEN_ENDPOINTS:
+        return None
+    if required.accept(request.headers.get("Authorization")):
+        return None
+    answer = jsonify(error="This service asks for basic authentication; set user and password on the ML backend")
+    answer.headers["WWW-Authenticate"] = 'Basic realm="ML backend", charset="UTF-8"'
+    return answer, 401
+
+
+def _error_answer(error: Exception) -> tuple[Response, int]:
+    if isinstance(error, HTTPException):
+        return jsonify(error=error.description or error.name), error.code or 500
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int) and 400 <= status < 600:
+        logger.error("%s %s: %s", request.method, request.path, error, exc_info=error if status >= 500 else None)
+        return jsonify(error=str(error)), status
+    logger.error("%s %s failed", request.method, request.path, exc_info=error)
+    return jsonify(error=f"Internal error ({type(error).__name__}); the log of the ML backend has the details"), 500

@@ -1,0 +1,48 @@
+"""Basic authentication."""
+
+import base64
+import binascii
+import hmac
+import os
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The user and password that a request must bring."""
+
+    user: bytes
+    password: bytes = field(repr=False)
+
+    def accept(self, header: str | None) -> bool:
+        """Check an ``Authorization`` header, whatever it holds, in a time that tells nothing about a near miss."""
+        scheme, _, encoded = (header or "").partition(" ")
+        if scheme.lower() != "basic":
+            return False
+        try:
+            user, _, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        except (binascii.Error, ValueError):
+            return False
+        # Both are always compared, so the time doesn't tell which one was wrong.
+        return hmac.compare_digest(user, self.user) & hmac.compare_digest(password, self.password)
+
+
+def credentials(user: str | None = None, password: str | None = None) -> Credentials | None:
+    """Return what requests must bring: the arguments, else ``BASIC_AUTH_USER`` and ``BASIC_AUTH_PASS``.
+
+    Returns:
+        None when both are missing or empty: everybody may ask.
+
+    Raises:
+        ValueError: Only one of the two is set, or the user's name has a colon, which the header has no way to carry.
+    """
+    user = os.environ.get("BASIC_AUTH_USER", "") if user is None else user
+    password = os.environ.get("BASIC_AUTH_PASS", "") if password is None else password
+    if not user and not password:
+        return None
+    if not user or not password:
+        missing, there = ("BASIC_AUTH_PASS", "BASIC_AUTH_USER") if user else ("BASIC_AUTH_USER", "BASIC_AUTH_PASS")
+        raise ValueError(f"{there} is set but {missing} is not: set both for basic auth, or neither for none")
+    if ":" in user:
+        raise ValueError("BASIC_AUTH_USER must not hold a colon: basic auth ends the name at the first one")
+    return Credentials(user.encode(), password.encode())

@@ -1,0 +1,245 @@
+"""A small store of strings per project, kept on disk so that worker processes share it and a restart remembers it.
+
+Losing it is never worth a failed request: while the disk can't be used, values are kept in memory instead.
+"""
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+logger = logging.getLogger(__name__)
+
+FILE_NAME = "cache.db"
+
+# Label Studio gives /setup 3 seconds, so a locked file may not cost more than part of that.
+_BUSY_SECONDS = 1.0
+# While the disk fails, requests don't all pay for trying again.
+_RETRY_SECONDS = 60.0
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS entry ("
+    "project TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (project, key)) WITHOUT ROWID"
+)
+
+
+class Cache(Protocol):
+    """Strings under a project and a key."""
+
+    def get(self, project: str, key: str) -> str | None:
+        """Return the value, or None where there is none."""
+
+    def set(self, project: str, key: str, value: str) -> None:
+        """Keep the value, in the place of an earlier one."""
+
+    def has(self, project: str, key: str) -> bool:
+        """Tell whether there is a value."""
+
+    def values(self, key: str) -> list[str]:
+        """Return the different values that the projects have under this key, sorted."""
+
+
+class MemoryCache:
+    """A cache of this process alone, forgotten when it ends."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, str], str] = {}
+
+    def get(self, project: str, key: str) -> str | None:
+        """Return the value, or None where there is none."""
+        return self._entries.get((project, key))
+
+    def set(self, project: str, key: str, value: str) -> None:
+        """Keep the value, in the place of an earlier one."""
+        self._entries[project, key] = value
+
+    def has(self, project: str, key: str) -> bool:
+        """Tell whether there is a value."""
+        return (project, key) in self._entries
+
+    def values(self, key: str) -> list[str]:
+        """Return the different values that the projects have under this key, sorted."""
+        return sorted({value for (_, name), value in self._entries.copy().items() if name == key})
+
+
+class SQLiteCache:
+    """A cache in a SQLite file, shared by threads, worker processes and restarts.
+
+    The file is opened on first use, and again in a process that was forked after that. It can be read by its owner
+    alone, since access tokens are kept in it. A disk that is full, read-only or broken costs the persistence only:
+    one warning, and the values stay in memory until the file can be used again.
+
+    Args:
+        path: The file; its directory is made where it is missing.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._unsaved: dict[tuple[str, str], str] = {}
+        self._failed_at: float | None = None
+        _open_caches.add(self)
+
+    def get(self, project: str, key: str) -> str | None:
+        """Return the value, or None where there is none."""
+        with self._lock:
+            if (project, key) in self._unsaved:
+                return self._unsaved[project, key]
+            rows = self._execute("SELECT value FROM entry WHERE project = ? AND key = ?", project, key)
+        return rows[0][0] if rows else None
+
+    def set(self, project: str, key: str, value: str) -> None:
+        """Keep the value, in the place of an earlier one."""
+        with self._lock:
+            # The condition spares the disk a write of what it already holds: /setup repeats itself all day.
+            saved = self._execute(
+                "INSERT INTO entry VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value "
+                "WHERE value <> excluded.value",
+                *(project, key, value),
+            )
+            if saved is None:
+                self._unsaved[project, key] = value
+            else:
+                self._unsaved.pop((project, key), None)
+
+    def has(self, project: str, key: str) -> bool:
+        """Tell whether there is a value."""
+        return self.get(project, key) is not None
+
+    def values(self, key: str) -> list[str]:
+        """Return the different values that the projects have under this key, sorted."""
+        with self._lock:
+            rows = self._execute("SELECT project, value FROM entry WHERE key = ?", key) or []
+            by_project = {row[0]: row[1] for row in rows}
+            by_project |= {project: value for (project, name), value in self._unsaved.items() if name == key}
+        return sorted(set(by_project.values()))
+
+    def _execute(self, statement: str, *parameters: str) -> list[tuple[str, ...]] | None:
+        """Run one statement; None when the file can't be used now. Call it with the lock held."""
+        if self._failed_at is not None and time.monotonic() < self._failed_at + _RETRY_SECONDS:
+            return None
+        try:
+            if self._connection is None:
+                self._connection = _connect(self.path)
+            rows = self._connection.execute(statement, parameters).fetchall()
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+            return None
+        if self._failed_at is not None:
+            logger.info("The cache %s can be used again", self.path)
+            self._failed_at = None
+        return rows
+
+    def _give_up(self, error: Exception) -> None:
+        """Go on without the file for a while, and say so the first time."""
+        if self._failed_at is None:
+            logger.warning(
+                "The cache %s can't be used (%s), so its values stay in the memory of this process; "
+                "make the directory writable, or delete the file if it is damaged",
+                self.path,
+                error,
+            )
+        self._failed_at = time.monotonic()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _forget_after_fork(self) -> None:
+        """Start afresh in a forked child: neither the lock nor the connection may be used there."""
+        if self._connection is not None:
+            # Not closed: closing would run SQLite's clean-up on files that the parent still uses.
+            _abandoned.append(self._connection)
+        self._connection = None
+        self._lock = threading.Lock()
+
+
+_open_caches: "weakref.WeakSet[SQLiteCache]" = weakref.WeakSet()
+_abandoned: list[sqlite3.Connection] = []
+
+
+def _forget_connections_after_fork() -> None:
+    for cache in list(_open_caches):
+        cache._forget_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_connections_after_fork)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the file, made where it is missing, readable by its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Made here and not by SQLite, so that there is no moment at which others could open it.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            path.chmod(0o600)
+    finally:
+        os.close(descriptor)
+    # Guarded by the cache's lock, so threads may share it.
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(_SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def default_directory() -> Path:
+    """Return where the cache lives: ``MODEL_DIR``, else the user's own directory for caches.
+
+    Raises:
+        RuntimeError: ``MODEL_DIR`` isn't set and the user has no home directory.
+    """
+    if model_dir := os.environ.get("MODEL_DIR"):
+        return Path(model_dir).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "label-studio-ml"
+
+
+def create_cache(type: str = "sqlite", path: str | os.PathLike[str] | None = None) -> Cache:
+    """Make a cache.
+
+    Args:
+        type: ``sqlite`` (kept in the file ``cache.db``) or ``memory``.
+        path: The directory of the file; by default ``default_directory()``.
+
+    Raises:
+        ValueError: No such type.
+    """
+    if type == "memory":
+        return MemoryCache()
+    if type != "sqlite":
+        raise ValueError(f"There is no cache of type {type!r}; the types are 'sqlite' and 'memory'")
+    try:
+        directory = default_directory() if path is None else Path(path)
+    except RuntimeError as error:
+        logger.warning("The cache stays in memory: %s Set MODEL_DIR to a directory to keep it.", error)
+        return MemoryCache()
+    return SQLiteCache(directory / FILE_NAME)
+
+
+_shared: dict[str | None, Cache] = {}
+_shared_lock = threading.Lock()
+
+
+def shared_cache(path: str | os.PathLike[str] | None = None) -> Cache:
+    """Return this process's one cache in a directory, by default in the ``default_directory()`` of this moment."""
+    try:
+        directory = str((default_directory() if path is None else Path(path)).absolute())
+    except RuntimeError:
+        directory = None
+    with _shared_lock:
+        if directory not in _shared:
+            _shared[directory] = create_cache("sqlite", directory)
+        return _shared[directory]

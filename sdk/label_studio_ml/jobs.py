@@ -1,0 +1,47 @@
+"""Training in the background: one thread, one job after another."""
+
+import logging
+import queue
+import threading
+import uuid
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+
+class Jobs:
+    """A queue of calls and the one thread that makes them.
+
+    Label Studio gives up on a webhook after a second, and events come faster than a model learns. The thread starts with
+    the first call and ends with the process, which doesn't wait for it.
+
+    Args:
+        capacity: How many calls may wait.
+    """
+
+    def __init__(self, capacity: int = 1000) -> None:
+        self._waiting: queue.Queue[tuple[str, Callable[[], object]]] = queue.Queue(capacity)
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def submit(self, call: Callable[[], object]) -> str:
+        """Queue a call and return the name of its job.
+
+        Raises:
+            queue.Full: Too many calls are waiting.
+        """
+        job = uuid.uuid4().hex
+        self._waiting.put_nowait((job, call))
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="label-studio-ml-fit", daemon=True)
+                self._thread.start()
+        return job
+
+    def _run(self) -> None:
+        while True:
+            job, call = self._waiting.get()
+            try:
+                call()
+            except Exception:
+                logger.exception("Job %s failed", job)

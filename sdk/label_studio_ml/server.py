@@ -1,0 +1,6 @@
+"""The command ``label-studio-ml``."""
+
+
+def main() -> int:
+    """Run."""
+    return 0

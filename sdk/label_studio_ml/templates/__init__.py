@@ -1,0 +1,1 @@
+"""The files that ``label-studio-ml create`` starts a project with."""
