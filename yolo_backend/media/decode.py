@@ -1,0 +1,129 @@
+"""An image file's bytes to pixels, as a browser shows them.
+
+Label Studio draws regions over what the browser shows, so the browser decides on orientation, transparency and depth.
+Colour profiles are left out on purpose: models are trained on pixels as they are stored, and a profile moves no edge.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+
+from yolo_backend.errors import MediaError
+from yolo_backend.media.formats import kind_of
+
+# All plugins at once and here: loading them later, on demand, is not safe across threads.
+Image.init()
+FORMATS = tuple(name for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF") if name in Image.OPEN)
+
+# Pillow's own limit warns and raises by a constant of the process; ours is a setting and is checked below.
+Image.MAX_IMAGE_PIXELS = None
+
+# Chromium ignores EXIF in WebP and reads AVIF's own rotation, which Pillow presents as EXIF; Pillow has already turned
+# a TIFF. No browser follows the orientation in XMP, as Image.getexif would.
+_TURNED_BY_EXIF = frozenset({"JPEG", "PNG", "AVIF"})
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image as the browser shows it."""
+
+    pixels: np.ndarray
+    """(H, W, 3) uint8, BGR, C-contiguous."""
+    width: int
+    """Width that the browser shows, in pixels; percent coordinates refer to it."""
+    height: int
+    """Height that the browser shows, in pixels."""
+
+
+def decode(data: bytes, *, max_megapixels: float) -> Picture:
+    """Decode the first frame of an image file.
+
+    Raises:
+        MediaError: it is no image that a browser shows, is damaged, or has more pixels than ``max_megapixels`` (10^6).
+    """
+    if not data:
+        raise MediaError("the file is empty")
+    with _open(data) as image:
+        width, height = image.size
+        if width * height > max_megapixels * 1e6:
+            raise MediaError(f"{width} × {height} pixels, more than MAX_IMAGE_MEGAPIXELS allows ({max_megapixels:g})")
+        try:
+            image.load()
+            pixels = _to_bgr(_turned(image))
+        except MediaError:
+            raise
+        except Exception as error:  # what a decoder raises on a damaged file is not limited to anything
+            raise MediaError(f"the {image.format} is damaged or incomplete ({_words(error)})") from None
+    height, width = pixels.shape[:2]
+    return Picture(pixels=pixels, width=width, height=height)
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception as error:  # see above
+        kind = kind_of(data[:4096])
+        name = (kind or "").partition(" ")[2]
+        if name in ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF") or name.startswith("AVIF"):
+            raise MediaError(f"the {name} is damaged or incomplete ({_words(error)})") from None
+        raise MediaError(f"{kind or 'a file of an unknown kind'}, not an image that can be decoded here") from None
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its text shows the address of an object
+        return "its header can't be read"
+    return str(error) or type(error).__name__
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    method = _TRANSPOSE.get(_orientation(image))
+    return image.transpose(method) if method is not None else image
+
+
+def _orientation(image: Image.Image) -> int:
+    block = image.info.get("exif")
+    if image.format not in _TURNED_BY_EXIF or not block:
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+        return int(exif.get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a damaged block: a browser shows the image as it is stored
+        return 1
+
+
+def _to_bgr(image: Image.Image) -> np.ndarray:
+    """Return (H, W, 3) uint8 BGR for an image of any mode."""
+    if image.mode.startswith("I"):  # 16 bits, in I;16, I;16B or I: a browser keeps the upper eight
+        wide = np.asarray(image).astype(np.int32, copy=False)
+        image = Image.fromarray((np.clip(wide, 0, 0xFFFF) >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise MediaError("pixels are floating-point numbers, for which no range is agreed")
+    elif "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = _on_white(image.convert("RGBA"))
+    if image.mode in ("1", "L"):
+        return cv2.cvtColor(np.asarray(image.convert("L")), cv2.COLOR_GRAY2BGR)
+    return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    alpha = image.getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return image.convert("RGB")
+    page = Image.new("RGB", image.size, "white")
+    page.paste(image, mask=alpha)
+    return page

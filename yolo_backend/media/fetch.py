@@ -1,0 +1,127 @@
+"""Bytes of what a task's data names: from disk under the document root, or by HTTP as a stream."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urljoin, urlsplit
+
+import requests
+
+from yolo_backend.errors import MediaError
+from yolo_backend.media.formats import is_web_page
+from yolo_backend.media.sources import OnDisk, Remote
+from yolo_backend.media.transport import CHUNK, canonical, chunks, origin, public, send
+from yolo_backend.settings import Settings
+
+if TYPE_CHECKING:
+    from yolo_backend.label_studio import LabelStudio
+
+MAX_REDIRECTS = 5
+
+
+def stream(source: Remote | OnDisk, *, label_studio: LabelStudio, settings: Settings) -> Iterator[bytes]:
+    """Yield what ``source`` holds, chunk by chunk.
+
+    Raises:
+        MediaError: it can't be opened, is too large, or takes too long.
+    """
+    max_bytes = int(settings.max_download_mb * 1e6)
+    parts = _from_disk(source) if isinstance(source, OnDisk) else _from_server(source, label_studio, settings)
+    received = 0
+    for part in parts:
+        received += len(part)
+        if received > max_bytes:
+            raise MediaError(f"{source.name}: more than MAX_DOWNLOAD_MB allows ({settings.max_download_mb:g})")
+        yield part
+
+
+def _from_disk(source: OnDisk) -> Iterator[bytes]:
+    try:
+        with open_regular_file(source) as file:
+            while part := file.read(CHUNK):
+                yield part
+    except OSError as error:
+        raise MediaError(f"{source.name}: {(error.strerror or type(error).__name__).lower()}") from None
+
+
+@contextmanager
+def open_regular_file(source: OnDisk) -> Iterator[BinaryIO]:
+    """Open the file, unless it was replaced by a link, a pipe or a device since its path was resolved."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(source.path, flags), "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise MediaError(f"{source.name}: not a regular file")
+        yield file
+
+
+def _from_server(source: Remote, label_studio: LabelStudio, settings: Settings) -> Iterator[bytes]:
+    with _answer(source, label_studio, settings) as response:
+        length = response.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) > settings.max_download_mb * 1e6:
+            raise MediaError(
+                f"{source.name}: {int(length) / 1e6:.1f} MB, more than MAX_DOWNLOAD_MB allows "
+                f"({settings.max_download_mb:g})"
+            )
+        at_start = True
+        for part in chunks(response):
+            if at_start and is_web_page(part):
+                hint = f"; {label_studio.advice()}" if label_studio.owns(response.url) else ""
+                raise MediaError(f"{source.name}: answered with a web page, not an image or video{hint}")
+            at_start = False
+            yield part
+
+
+def _answer(source: Remote, label_studio: LabelStudio, settings: Settings) -> requests.Response:
+    """Return the answer that holds the file, redirects followed; a token never goes past Label Studio's own origin."""
+    deadline = time.monotonic() + settings.download_timeout
+    connect_timeout = settings.connect_timeout
+    url, trusted = source.url, True
+    for _ in range(MAX_REDIRECTS + 1):
+        # Once led to another server, also no token back to Label Studio: that server would choose what it opens.
+        trusted = trusted and label_studio.owns(url)
+        headers = label_studio.headers_for(url) if trusted else {}
+        response = send("GET", url, headers=headers, connect_timeout=connect_timeout, deadline=deadline)
+        if response.status_code == 401 and (renewed := label_studio.renewed(headers)):
+            response.close()
+            response = send("GET", url, headers=renewed, connect_timeout=connect_timeout, deadline=deadline)
+        if response.is_redirect:
+            response.close()
+            url = _target(response, url)
+            continue
+        if 200 <= response.status_code < 300:
+            return response
+        response.close()
+        raise MediaError(_refusal(response, source, url, label_studio, trusted=trusted))
+    raise MediaError(f"{source.name}: more than {MAX_REDIRECTS} redirects")
+
+
+def _target(response: requests.Response, url: str) -> str:
+    location = response.headers["Location"].encode("latin-1", "replace").decode("utf-8", "replace")
+    try:
+        target = urljoin(url, location)
+    except ValueError:
+        target = ""
+    try:
+        return canonical(target)
+    except MediaError:
+        scheme = urlsplit(location).scheme if target else ""
+        raise MediaError(f"{public(url)}: redirects to {scheme or 'no'} address that can't be opened") from None
+
+
+def _refusal(response: requests.Response, source: Remote, url: str, label_studio: LabelStudio, *, trusted: bool) -> str:
+    status = f"{response.status_code} {response.reason}".strip()
+    name = source.name if url == source.url else f"{source.name}: {public(url)}"
+    if response.status_code in (401, 403):
+        if trusted:
+            return f"{name}: {status}: {label_studio.advice()}"
+        if label_studio.owns(source.url) and origin(url)[1] == origin(source.url)[1]:
+            return f"{name}: {status}: Label Studio redirects to this address: set LABEL_STUDIO_URL to it"
+        return f"{name}: {status}: tokens are sent to LABEL_STUDIO_URL alone, which is another server"
+    if response.status_code == 500 and trusted:
+        return f"{name}: {status}: Label Studio answers so when the file is gone"
+    return f"{name}: {status}"

@@ -1,0 +1,88 @@
+"""The way in: a value of a task's data to a picture, to bytes, or to a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yolo_backend.errors import MediaError
+from yolo_backend.media import data_uri
+from yolo_backend.media.decode import Picture, decode
+from yolo_backend.media.fetch import stream
+from yolo_backend.media.sources import Inline, OnDisk, Source, locate
+from yolo_backend.settings import Settings
+
+if TYPE_CHECKING:
+    from yolo_backend.label_studio import LabelStudio
+
+
+class MediaLoader:
+    """Fetches and decodes what tasks hold. One per process; safe to use from any number of threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def picture(self, value: object, *, task_id: object, label_studio: LabelStudio) -> Picture:
+        """Return the image that ``value`` names.
+
+        Args:
+            value: What a task's data holds: of any type, since it comes from outside.
+            task_id: The task's id; cloud storage can't be opened without.
+            label_studio: The server that paths belong to, and the only one that gets its token.
+
+        Raises:
+            MediaError: it can't be fetched or decoded; the reason, and what was asked for.
+        """
+        source = self._locate(value, task_id, label_studio)
+        data = self._read(source, label_studio)
+        try:
+            return decode(data, max_megapixels=self._settings.max_image_megapixels)
+        except MediaError as error:
+            raise MediaError(f"{source.name}: {error}") from None
+
+    def fetch(self, value: object, *, task_id: object, label_studio: LabelStudio) -> bytes:
+        """Return the bytes of the file that ``value`` names; arguments and errors as in ``picture``."""
+        return self._read(self._locate(value, task_id, label_studio), label_studio)
+
+    @contextmanager
+    def local_file(self, value: object, *, task_id: object, label_studio: LabelStudio) -> Iterator[Path]:
+        """Give a path to read what ``value`` names from, for as long as the context lasts.
+
+        A file under the document root is given as it is: don't write to it. Everything else is streamed to a temporary
+        file. Arguments and errors as in ``picture``.
+        """
+        source = self._locate(value, task_id, label_studio)
+        if isinstance(source, OnDisk):
+            yield source.path
+            return
+        handle, name = tempfile.mkstemp(prefix="yolo-backend-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                if isinstance(source, Inline):
+                    file.write(self._read(source, label_studio))
+                else:
+                    for part in stream(source, label_studio=label_studio, settings=self._settings):
+                        file.write(part)
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def _locate(self, value: object, task_id: object, label_studio: LabelStudio) -> Source:
+        return locate(
+            value,
+            task_id=task_id,
+            label_studio=label_studio,
+            document_root=self._settings.local_files_document_root,
+        )
+
+    def _read(self, source: Source, label_studio: LabelStudio) -> bytes:
+        if not isinstance(source, Inline):
+            return b"".join(stream(source, label_studio=label_studio, settings=self._settings))
+        try:
+            return data_uri.read(source.uri, max_bytes=int(self._settings.max_download_mb * 1e6))
+        except MediaError as error:
+            raise MediaError(f"{source.name}: {error}") from None

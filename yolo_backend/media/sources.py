@@ -1,0 +1,142 @@
+"""What the value in a task's data names: a file on disk, something to fetch, or the bytes themselves."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from yolo_backend.errors import MediaError
+from yolo_backend.media.transport import canonical, public, shortened
+
+if TYPE_CHECKING:
+    from yolo_backend.label_studio import LabelStudio
+
+CLOUD_SCHEMES = frozenset({"s3", "gs", "azure-blob"})
+LOCAL_FILES = "/data/local-files/"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """Something to fetch by HTTP."""
+
+    url: str = field(repr=False)
+    name: str
+    """What to call it in messages: no query, no credentials."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDisk:
+    """A file under the document root that the settings allow."""
+
+    path: Path
+    """Absolute, all links resolved."""
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inline:
+    """A ``data:`` URI."""
+
+    uri: str = field(repr=False)
+    name: str
+
+
+Source = Remote | OnDisk | Inline
+
+
+def locate(value: object, *, task_id: object, label_studio: LabelStudio, document_root: Path | None) -> Source:
+    """Say what ``value`` names; nothing is opened.
+
+    Args:
+        value: What a task's data holds for an image or a video.
+        task_id: The task's id; cloud storage can't be opened without.
+        label_studio: The server that paths without a host belong to.
+        document_root: Label Studio's local-files directory, if it is mounted here.
+
+    Raises:
+        MediaError: it names nothing that may be opened.
+    """
+    if not isinstance(value, str):
+        raise MediaError(f"the task's data holds {_kind(value)} where an address is expected")
+    value = value.strip(" \t\r\n\f")  # a browser ignores them as well
+    if not value:
+        raise MediaError("the task's data holds an empty address")
+    scheme = match[1].lower() if (match := _SCHEME.match(value)) else ""
+    if scheme == "data":
+        media_type = shortened(value[5:].partition(",")[0], 60)
+        return Inline(uri=value, name=f"data:{media_type},… ({len(value)} characters)")
+    if not value.isprintable() and any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise MediaError(f"{public(value)}: the address holds control characters")
+    if scheme in ("http", "https"):
+        url = canonical(value)
+        if label_studio.owns(url) and (found := _local_file(url, label_studio, document_root)):
+            return found
+        return Remote(url=url, name=_name(url))
+    if scheme in CLOUD_SCHEMES:
+        return Remote(url=label_studio.resolve_address(value, task_id=task_id), name=public(value))
+    if scheme:
+        raise MediaError(f"{_cut(value)}: {scheme}: addresses are never opened")
+    if value.startswith("//") or not value.startswith("/"):
+        raise MediaError(
+            f"{_cut(value)}: neither an http(s) address nor a path on Label Studio; "
+            "paths on a disk are never opened (for local files: /data/local-files/?d=…)"
+        )
+    url = label_studio.address(value) if label_studio.url or not _is_local_files(value) else value
+    if found := _local_file(url, label_studio, document_root):
+        return found
+    return Remote(url=label_studio.address(value), name=_name(url))
+
+
+def _is_local_files(url: str) -> bool:
+    return urlsplit(url).path.endswith(LOCAL_FILES) or urlsplit(url).path.endswith(LOCAL_FILES.rstrip("/"))
+
+
+def _local_path(url: str) -> str | None:
+    """Return what ``/data/local-files/?d=…`` names, relative to the document root."""
+    if not _is_local_files(url):
+        return None
+    return parse_qs(urlsplit(url).query, keep_blank_values=True).get("d", [""])[0].lstrip("/")
+
+
+def _name(url: str) -> str:
+    path = _local_path(url)
+    # The file's name is in the query there; it says more than the address, and it is no secret.
+    return public(url) if path is None else f"{public(url)} (d={shortened(path)})"
+
+
+def _local_file(url: str, label_studio: LabelStudio, document_root: Path | None) -> OnDisk | None:
+    """Return the mounted file that ``url`` names; ``None`` if it isn't there, so that Label Studio may be asked."""
+    path = _local_path(url)
+    if path is None:
+        return None
+    name = f"local file {shortened(path)}"
+    if "\0" in path or ".." in re.split(r"[/\\]", path):
+        raise MediaError(f"{name}: not a path under the document root")
+    if document_root is None:
+        return None
+    try:
+        root = document_root.resolve(strict=True)
+        file = (root / path).resolve(strict=True)
+        if file.is_relative_to(root) and file.is_file():
+            return OnDisk(path=file, name=name)
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
+        pass
+    return None
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, (bool, int, float)):
+        return f"the value {shortened(repr(value), 40)}"
+    if isinstance(value, (list, dict)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"
+
+
+def _cut(value: str) -> str:
+    return shortened(repr(value.partition("?")[0]), 100)

@@ -1,0 +1,269 @@
+"""One HTTP request to another server, under a deadline, with errors that are safe to print.
+
+Everything that this service sends to another server goes through ``send``: a rule on which addresses may be asked
+belongs there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import get_auth_from_url
+
+from yolo_backend.errors import MediaError
+
+CHUNK = 256 * 1024  # bytes
+CONNECTIONS_PER_HOST = 64
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# They would log whole addresses, and a presigned address is a credential.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+
+_request = threading.local()
+
+
+def canonical(url: str) -> str:
+    """Return ``url`` as it will be sent, quoted and normalised, so that checks see what the connection sees.
+
+    Raises:
+        MediaError: it is no http or https address.
+    """
+    prepared = requests.PreparedRequest()
+    try:
+        if urlsplit(url).scheme.lower() not in DEFAULT_PORTS or "\\" in urlsplit(url).netloc:
+            raise ValueError
+        prepared.prepare_url(url, None)
+        assert prepared.url is not None
+        if not urlsplit(prepared.url).hostname:
+            raise ValueError
+        origin(prepared.url)
+    except ValueError:  # what requests and urllib3 raise here are ValueErrors too; their text would hold the query
+        raise MediaError(f"{public(url)}: not an http(s) address that can be opened") from None
+    return prepared.url
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, host name and port of an absolute http(s) address."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").lower(), parts.port or DEFAULT_PORTS.get(scheme, 0)
+
+
+def public(url: str) -> str:
+    """Return ``url`` as it may be shown: without credentials, query and fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a malformed address"
+    return shortened(urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")))
+
+
+def shortened(text: str, limit: int = 200) -> str:
+    """Return ``text`` on one line and at most ``limit`` characters long."""
+    text = "".join(character if character.isprintable() else "�" for character in text)
+    return text if len(text) <= limit else f"{text[: limit - 30]}…{text[-29:]}"
+
+
+def send(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    connect_timeout: float,
+    deadline: float,
+    json: object = None,
+) -> requests.Response:
+    """Send one request and return the response with its body unread; redirects are left to the caller.
+
+    Args:
+        method: GET or POST.
+        url: As ``canonical`` returns it. A user name and password in it are sent by basic auth, unless ``headers``
+            hold an ``Authorization``.
+        headers: The request's own headers.
+        connect_timeout: Seconds for the connection.
+        deadline: ``time.monotonic()`` by which the whole answer, headers and body, must be here.
+        json: What to send as the body.
+
+    Raises:
+        MediaError: no answer; the reason in words.
+    """
+    user, password = get_auth_from_url(url)
+    parts = urlsplit(url)
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    auth: AuthBase = _NoAuth()
+    if (user or password) and "Authorization" not in headers:
+        auth = HTTPBasicAuth(user.encode(), password.encode())
+    for last_try in (False, True):
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise MediaError(f"{public(url)}: took longer than DOWNLOAD_TIMEOUT allows")
+        _request.deadline = deadline
+        try:
+            return _session().request(
+                method,
+                bare,
+                headers=dict(headers),
+                json=json,
+                auth=auth,
+                timeout=(min(connect_timeout, remaining), remaining),
+                allow_redirects=False,
+                stream=True,
+            )
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+            # A server may close a kept connection at the moment that it is used again; that is no failure.
+            dropped = isinstance(_cause(error), (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected))
+            if last_try or not dropped:
+                raise MediaError(f"{public(url)}: {reason(error)}") from None
+    raise AssertionError("unreachable")
+
+
+def chunks(response: requests.Response) -> Iterator[bytes]:
+    """Yield the body of ``response`` as it arrives.
+
+    Raises:
+        MediaError: it ends too early or takes longer than the deadline given to ``send``.
+    """
+    try:
+        yield from response.iter_content(CHUNK)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise MediaError(f"{public(response.url)}: {reason(error)}") from None
+
+
+def reason(error: BaseException) -> str:
+    """Say why a request failed, without the address: the text of the exception holds its query."""
+    cause = _cause(error)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"the proxy can't be used ({type(cause).__name__})"
+    if isinstance(cause, socket.gaierror):
+        return "the host name is unknown here"
+    if isinstance(cause, urllib3.exceptions.ConnectTimeoutError):
+        return "no connection within CONNECT_TIMEOUT"
+    if isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)):
+        return "took longer than DOWNLOAD_TIMEOUT allows"
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"no secure connection ({getattr(cause, 'verify_message', None) or type(cause).__name__})"
+    if isinstance(cause, (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead)):
+        # urllib3 reports counts here, http.client the bytes themselves.
+        got = cause.partial if isinstance(cause.partial, int) else len(cause.partial)
+        return f"the connection ended early, after {got} bytes"
+    if isinstance(cause, (http.client.HTTPException, urllib3.exceptions.ProtocolError)):
+        return "the connection ended without a proper HTTP answer"
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    return f"the request failed ({type(cause).__name__})"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the error underneath the layers that requests and urllib3 wrap around it."""
+    while True:
+        wrapped = [item for item in (getattr(error, "reason", None), *error.args) if isinstance(item, BaseException)]
+        if wrapped:
+            error = wrapped[0]
+        elif isinstance(error, urllib3.exceptions.NewConnectionError) and isinstance(error.__cause__, OSError):
+            return error.__cause__
+        else:
+            return error
+
+
+class _NoAuth(AuthBase):
+    """Without an ``auth``, requests would look for credentials in the user's .netrc."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+@lru_cache(maxsize=1)
+def _session() -> requests.Session:
+    session = requests.Session()
+    # Compressed answers would make the size limit a limit on something else.
+    session.headers.update({"User-Agent": "yolo-backend", "Accept": "*/*", "Accept-Encoding": "identity"})
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # shared by all projects: remembers nothing
+    for scheme in DEFAULT_PORTS:
+        session.mount(f"{scheme}://", _Adapter(pool_connections=32, pool_maxsize=CONNECTIONS_PER_HOST))
+    return session
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads a socket until a deadline: the timeout of the socket itself starts anew with every byte that arrives."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+        self._raw = connection.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        self._connection.settimeout(remaining)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _TimedFiles:
+    """Stands for a socket where ``http.client`` makes the file that it reads headers and body from."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self._connection, _request.deadline), buffer_size=64 * 1024)
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_TimedFiles(sock), *args, **kwargs)  # type: ignore[arg-type]
+
+
+class _TimedHTTPConnection(urllib3.connection.HTTPConnection):
+    response_class = _TimedResponse
+
+
+class _TimedHTTPSConnection(urllib3.connection.HTTPSConnection):
+    response_class = _TimedResponse
+
+
+class _TimedHTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _TimedHTTPConnection
+
+
+class _TimedHTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TimedHTTPSConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Opens connections whose reads keep to the deadline of the request, directly and through a proxy."""
+
+    pools = {"http": _TimedHTTPPool, "https": _TimedHTTPSPool}  # noqa: RUF012
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self.pools
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        if not isinstance(manager, urllib3.ProxyManager):
+            return manager
+        manager.pool_classes_by_scheme = self.pools
+        return manager
