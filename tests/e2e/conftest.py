@@ -1,0 +1,71 @@
+"""One Label Studio for all tests, services with the settings that a test wants, and their logs when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from .label_studio import LabelStudio
+from .processes import ServerProcess
+from .service import Service
+
+StartService = Callable[..., Service]
+
+_SERVERS = pytest.StashKey[list[ServerProcess]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_SERVERS] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        report.sections += [(f"log of {server.name}", server.log_tail()) for server in item.config.stash[_SERVERS]]
+    return report
+
+
+@pytest.fixture(scope="session")
+def label_studio(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudio]:
+    """A real Label Studio, shared by all tests: each makes its own projects."""
+    with LabelStudio(tmp_path_factory.mktemp("label-studio")) as running:
+        pytestconfig.stash[_SERVERS].append(running.server)
+        yield running
+
+
+def _start(
+    config: pytest.Config, tmp_path_factory: pytest.TempPathFactory, stack: ExitStack, settings: dict[str, str]
+) -> Service:
+    service = Service(tmp_path_factory.mktemp("service"), settings)
+    servers = config.stash[_SERVERS]
+    servers.append(service.server)
+    stack.callback(servers.remove, service.server)
+    return stack.enter_context(service)
+
+
+@pytest.fixture
+def start_service(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartService]:
+    """Starts a service with these settings, for one test."""
+    with ExitStack() as stack:
+        yield lambda **settings: _start(pytestconfig, tmp_path_factory, stack, settings)
+
+
+@pytest.fixture(scope="session")
+def service(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, label_studio: LabelStudio
+) -> Iterator[Service]:
+    """The service with the settings that most users give it: where Label Studio is and a legacy token."""
+    settings = {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.legacy_token}
+    with ExitStack() as stack:
+        yield _start(pytestconfig, tmp_path_factory, stack, settings)
+
+
+@pytest.fixture(scope="session")
+def guarded_service(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that asks for the user ``annotator`` with the password ``right``."""
+    with ExitStack() as stack:
+        settings = {"BASIC_AUTH_USER": "annotator", "BASIC_AUTH_PASS": "right"}
+        yield _start(pytestconfig, tmp_path_factory, stack, settings)

@@ -1,0 +1,75 @@
+"""This repository's service under gunicorn, as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import requests
+
+from .installation import REPOSITORY
+from .processes import ServerProcess, answers, free_port
+
+# What the service reads: a test sets these itself, and takes none from the environment it happens to run in.
+_SETTINGS = (
+    "BASIC_AUTH_",
+    "LABEL_STUDIO_",
+    "MODEL_",
+    "LOG_LEVEL",
+    "PORT",
+    "WORKERS",
+    "THREADS",
+    "DEBUG_PLOT",
+    "ALLOW_",
+)
+
+
+class Service:
+    """Runs ``gunicorn -c gunicorn.conf.py _wsgi:app`` on a free port with the given settings.
+
+    ``directory`` is for what the service writes: its MODEL_DIR and the log.
+    """
+
+    def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.server = ServerProcess("the service", log=directory / "service.log")
+        self._basic_auth = (
+            (settings["BASIC_AUTH_USER"], settings["BASIC_AUTH_PASS"]) if "BASIC_AUTH_USER" in settings else None
+        )
+        self._env = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+        # Not one test may depend on a network: the library must neither fetch weights nor install packages.
+        self._env |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+        self._env |= {"PORT": str(port), "MODEL_DIR": str(directory / "data"), **settings}
+
+    def __enter__(self) -> Service:
+        self.server.start(
+            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "_wsgi:app"],
+            env=self._env,
+            cwd=REPOSITORY,
+            ready=lambda: answers(f"{self.url}/health", auth=self._basic_auth),
+            timeout=60,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.server.stop()
+
+    @property
+    def log(self) -> str:
+        """Everything that the service has logged so far."""
+        return self.server.log_text()
+
+    def setup(self, request: Mapping[str, Any]) -> Any:
+        """POST /setup, its JSON answer."""
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.post(f"{self.url}/setup", json=request, auth=self._basic_auth, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
