@@ -30,7 +30,9 @@ def test_controls_objects_and_labels_are_read() -> None:
         ("nothing", ()),
     ]
     assert [(label.value, label.names) for label in choices.labels] == [('a, b "c"', ('a, b "c"',))]
-    assert {name: (shown.tag, shown.value) for name, shown in config.objects.items()} == {"image": ("Image", "$image")}
+    assert {name: (shown.tag, shown.source.value) for name, shown in config.objects.items()} == {
+        "image": ("Image", "$image")
+    }
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import typer
 
 from yolo_backend.settings import settings_page
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="A Label Studio ML backend that pre-annotates with YOLO.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="A Label Studio ML backend that pre-annotates with YOLO."
+)
 
 
 @app.callback()

@@ -18,6 +18,7 @@ from yolo_backend.controls import Control, Region
 from yolo_backend.errors import BackendError, MediaError, WeightsError
 from yolo_backend.inference import Model, ModelStore, WeightsStore
 from yolo_backend.label_studio import LabelStudio
+from yolo_backend.labeling_config import Source
 from yolo_backend.media import MediaLoader, Picture
 from yolo_backend.plan import Pass, Plan, make_plan
 from yolo_backend.settings import Settings, get_settings
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 Task = Mapping[str, Any]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+Key = TypeVar("Key")
+Pictures = dict[Source, list[Picture]]
+"""The pictures of one task, by where in its data they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,15 +91,16 @@ class Engine:
         predictions: list[Prediction | None] = [None] * len(tasks)
         size = self.settings.batch_size
 
-        def pictures(task: Task) -> dict[str, Picture]:
-            values = dict.fromkeys(one.value for one, _ in passes)
-            return {value: self._picture(task, value, label_studio) for value in values}
+        sources = list(dict.fromkeys(one.source for one, _ in passes))
+
+        def pictures(task: Task) -> Pictures:
+            return {source: self._pictures(task, source, label_studio) for source in sources}
 
         keys = _task_keys(tasks)
         # Two batches are fetched ahead of the model, so it never waits for the network if that can keep up.
         ahead = map_ahead(self._fetchers, pictures, tasks, window=2 * size)
         for start in range(0, len(tasks), size):
-            batch: dict[int, dict[str, Picture]] = {}
+            batch: dict[int, Pictures] = {}
             for index in range(start, min(start + size, len(tasks))):
                 try:
                     batch[index] = next(ahead).result()
@@ -121,38 +126,48 @@ class Engine:
                 yield Pass(**{**vars(one), "controls": fitting}), model
 
     def _fits(self, control: Control, one: Pass, model: Model) -> bool:
-        if model.task != control.yolo_task:
+        if model.task not in control.yolo_tasks:
             self._warn_once(
                 [
-                    f"{control} left out: it needs weights for {control.yolo_task!r}, "
-                    f"and {one.weights} are for {model.task!r}"
+                    f"{control} left out: it needs weights for {' or '.join(control.yolo_tasks)}, "
+                    f"and {one.weights} are for {model.task}"
                 ]
             )
             return False
         self._warn_once(control.class_map(model.names).problems)
         return True
 
-    def _picture(self, task: Task, value: str, label_studio: LabelStudio) -> Picture:
-        return self.media.picture(task_value(task, value), task_id=task.get("id"), label_studio=label_studio)
+    def _pictures(self, task: Task, source: Source, label_studio: LabelStudio) -> list[Picture]:
+        """Fetch and decode what an object tag shows for a task: one picture, or one for each page."""
+        value = task_value(task, source.value)
+        if source.pages and not isinstance(value, list):
+            raise MediaError(f"the task's data {source.value[1:]!r} is not a list, which valueList shows")
+        pages = value if source.pages else [value]
+        return [self.media.picture(page, task_id=task.get("id"), label_studio=label_studio) for page in pages]
 
     def _regions(
-        self, passes: Sequence[tuple[Pass, Model]], batch: Mapping[int, Mapping[str, Picture]], tasks: Sequence[Task]
+        self, passes: Sequence[tuple[Pass, Model]], batch: Mapping[int, Pictures], tasks: Sequence[Task]
     ) -> dict[int, list[Region]]:
         """Run all passes over a batch of tasks; a task that fails in any of them is left out."""
         regions: dict[int, list[Region]] = {index: [] for index in batch}
         for one, model in passes:
-            pictures = {index: batch[index][one.value] for index in regions}
-            for index, outcome in _run(model, one, pictures).items():
+            pictures = {
+                (index, page): picture for index in regions for page, picture in enumerate(batch[index][one.source])
+            }
+            for (index, page), outcome in _run(model, one, pictures).items():
+                if index not in regions:
+                    continue
                 try:
                     if isinstance(outcome, Exception):
                         raise outcome
-                    for control in one.controls:
-                        regions[index] += control.regions(outcome, pictures[index])
+                    found = [r for control in one.controls for r in control.regions(outcome, pictures[index, page])]
                     if self.settings.debug_plot:
-                        self._plot(outcome, f"task-{tasks[index].get('id')}-{Path(one.weights).stem}.jpg")
+                        self._plot(outcome, f"task-{tasks[index].get('id')}-{page}-{Path(one.weights).stem}.jpg")
                 except Exception as error:
                     self._failed(tasks[index], error)
                     del regions[index]
+                else:
+                    regions[index] += _on_page(found, page) if one.source.pages else found
         return regions
 
     def _plot(self, result: Results, name: str) -> None:
@@ -222,7 +237,7 @@ def map_ahead(
             future.cancel()
 
 
-def _run(model: Model, one: Pass, pictures: Mapping[int, Picture]) -> dict[int, Results | Exception]:
+def _run(model: Model, one: Pass, pictures: Mapping[Key, Picture]) -> dict[Key, Results | Exception]:
     """Run one pass. A batch that fails is tried again in halves, so that only what can't be predicted is lost."""
     if not pictures:
         return {}
@@ -239,13 +254,10 @@ def _run(model: Model, one: Pass, pictures: Mapping[int, Picture]) -> dict[int, 
         if len(pictures) == 1:
             return dict.fromkeys(pictures, error)
         logger.warning("A batch of %d failed and is tried again in halves: %s", len(pictures), error)
-        indices = list(pictures)
-        middle = len(indices) // 2
-        return {
-            index: outcome
-            for half in (indices[:middle], indices[middle:])
-            for index, outcome in _run(model, one, {index: pictures[index] for index in half}).items()
-        }
+        keys = list(pictures)
+        middle = len(keys) // 2
+        halves = ({key: pictures[key] for key in half} for half in (keys[:middle], keys[middle:]))
+        return {key: outcome for half in halves for key, outcome in _run(model, one, half).items()}
 
 
 def _task_keys(tasks: Sequence[Task]) -> list[str]:
@@ -257,14 +269,20 @@ def _task_keys(tasks: Sequence[Task]) -> list[str]:
     return list(keys)
 
 
+def _on_page(regions: Iterable[Region], page: int) -> list[Region]:
+    """Say which page of a ``valueList`` regions are on, counted from 0."""
+    paged = [{**region, "item_index": page} for region in regions]
+    for region in paged:
+        for key in ("id", "parentID"):
+            if key in region:
+                region[key] = f"{region[key]}/{page}"
+    return paged
+
+
 def _with_unique_ids(regions: list[Region], task: str) -> list[Region]:
     """Make the ids of a task's regions unique in the whole answer, and the same whenever it is asked for again."""
-
-    def unique(local_id: str, from_name: str) -> str:
-        return hashlib.sha256(f"{task}/{from_name}/{local_id}".encode()).hexdigest()[:10]
-
     for region in regions:
-        region["id"] = unique(region["id"], region["from_name"])
-        if "parentID" in region:
-            region["parentID"] = unique(region["parentID"], region["from_name"])
+        for key in ("id", "parentID"):
+            if key in region:
+                region[key] = hashlib.sha256(f"{task}/{region[key]}".encode()).hexdigest()[:10]
     return regions

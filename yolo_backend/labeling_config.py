@@ -27,6 +27,17 @@ class Label:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where in a task the data of an object tag is.
+
+    ``value`` is ``$key`` of the task's data, or the data itself; with ``pages`` it is a list of which each item is a page.
+    """
+
+    value: str
+    pages: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ObjectTag:
     """A tag that shows a task's data, such as ``<Image name="image" value="$image"/>``."""
 
@@ -35,9 +46,10 @@ class ObjectTag:
     attributes: Mapping[str, str] = field(compare=False, repr=False)
 
     @property
-    def value(self) -> str:
-        """Where the data is: ``$key`` of the task's data, or the data itself."""
-        return self.attributes.get("value", "")
+    def source(self) -> Source:
+        """Where the tag's data is."""
+        pages = self.attributes.get("valueList", "")
+        return Source(value=pages or self.attributes.get("value", ""), pages=bool(pages))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +72,10 @@ class LabelingConfig:
 
     controls: tuple[ControlTag, ...]
     objects: Mapping[str, ObjectTag]
+
+    def first_control(self, tag: str, to_name: str) -> ControlTag | None:
+        """Return the first control tag of this kind on the object tag ``to_name``."""
+        return next((c for c in self.controls if c.tag == tag and c.to_name == to_name), None)
 
 
 def parse_labeling_config(xml: str) -> LabelingConfig:

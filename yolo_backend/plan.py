@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from yolo_backend.controls import CONTROLS, Control
 from yolo_backend.errors import ConfigError
 from yolo_backend.inference.weights import WeightsStore
-from yolo_backend.labeling_config import ControlTag, LabelingConfig, parse_labeling_config
+from yolo_backend.labeling_config import ControlTag, LabelingConfig, Source, parse_labeling_config
 from yolo_backend.settings import Settings
 
 
@@ -20,7 +20,7 @@ class Pass:
     """One forward pass per image, shared by all controls that ask the same of the same weights."""
 
     weights: str
-    value: str
+    source: Source
     iou: float
     max_det: int
     imgsz: int | None
@@ -45,11 +45,6 @@ class Plan:
     controls: tuple[Control, ...]
     passes: tuple[Pass, ...]
     problems: tuple[str, ...]
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """Where in a task's data the pictures are, each once."""
-        return tuple(dict.fromkeys(control.value for control in self.controls))
 
     def model_version(self, weights: WeightsStore) -> str:
         """Return the model version of this plan, without loading a model.
@@ -87,7 +82,7 @@ def make_plan(xml: str, settings: Settings) -> Plan:
 
 
 def _control(tag: ControlTag, config: LabelingConfig, settings: Settings) -> tuple[Control | None, list[str]]:
-    kinds = [kind for kind in CONTROLS if kind.tag == tag.tag]
+    kinds = [kind for kind in CONTROLS if tag.tag in (kind.tag, kind.shape_tag)]
     if not kinds:
         return None, []
     shown = config.objects.get(tag.to_name)
@@ -95,18 +90,17 @@ def _control(tag: ControlTag, config: LabelingConfig, settings: Settings) -> tup
         return None, [f'{tag}: toName="{tag.to_name}" names no tag that shows data']
     for kind in kinds:
         if kind.object_tag == shown.tag:
-            control, problems = kind.from_tag(tag, shown, settings)
-            return (None if control.model_skip else control), problems
+            return kind.from_tag(tag, shown, config, settings)
     return None, [f"{tag} is on <{shown.tag}>; it can be filled in on {', '.join(f'<{k.object_tag}>' for k in kinds)}"]
 
 
 def _passes(controls: Iterable[Control], settings: Settings) -> list[Pass]:
-    groups: dict[tuple[str, str, float, int, int | None], list[Control]] = {}
+    groups: dict[tuple[str, Source, float, int, int | None], list[Control]] = {}
     for control in controls:
-        weights = control.model_path or getattr(settings, f"default_{control.yolo_task}_model")
-        key = (weights, control.value, control.model_iou, control.model_max_det, control.model_imgsz)
+        weights = control.model_path or getattr(settings, f"default_{control.yolo_tasks[0]}_model")
+        key = (weights, control.source, control.model_iou, control.model_max_det, control.model_imgsz)
         groups.setdefault(key, []).append(control)
     return [
-        Pass(weights=weights, value=value, iou=iou, max_det=max_det, imgsz=imgsz, controls=tuple(group))
-        for (weights, value, iou, max_det, imgsz), group in groups.items()
+        Pass(weights=weights, source=source, iou=iou, max_det=max_det, imgsz=imgsz, controls=tuple(group))
+        for (weights, source, iou, max_det, imgsz), group in groups.items()
     ]

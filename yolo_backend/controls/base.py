@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from yolo_backend.controls.attributes import attribute, read_attributes
 from yolo_backend.controls.classes import ClassMap, match_classes
-from yolo_backend.labeling_config import ControlTag, Label, ObjectTag
+from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag, Source
 
 if TYPE_CHECKING:
     from ultralytics.engine.results import Results
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from yolo_backend.settings import Settings
 
 Region = dict[str, Any]
-"""One region as Label Studio's JSON has it; its ``id`` is unique within the control until the prediction is put together."""
+"""One region as Label Studio's JSON has it; its ``id`` is unique within the task until the answer is put together."""
 
 LABEL_THRESHOLDS = ("model_score_threshold", "score_threshold")
 
@@ -30,17 +30,33 @@ class Control(ABC):
 
     A subclass says which tag it fills in, what it asks of a model, and how a result becomes regions. Its fields made
     with `attribute` are the XML attributes that it understands.
+
+    Attributes:
+        tag: the control tag with its own labels, such as ``RectangleLabels``.
+        shape_tag: the tag that draws the same and takes its labels from a ``<Labels>`` tag beside it, such as ``Rectangle``.
+        object_tag: what the control tag must be on.
+        kind: type of its regions, without ``labels``.
+        yolo_tasks: of the weights that can be used; those for the first are the default.
+        name: of the control tag.
+        to_name: of the object tag.
+        source: where a task has the data of the object tag.
+        labels: in document order.
+        label_thresholds: the least score for each label.
+        labels_name: of the ``<Labels>`` tag beside a shape tag, if this is one.
     """
 
     tag: ClassVar[str]
-    object_tag: ClassVar[str]
-    yolo_task: ClassVar[str]
+    shape_tag: ClassVar[str | None] = None
+    object_tag: ClassVar[str] = "Image"
+    kind: ClassVar[str]
+    yolo_tasks: ClassVar[tuple[str, ...]]
 
     name: str
     to_name: str
-    value: str
+    source: Source
     labels: tuple[Label, ...]
     label_thresholds: tuple[float, ...]
+    labels_name: str | None = None
 
     model_path: str | None = attribute(
         None,
@@ -69,34 +85,46 @@ class Control(ABC):
     )
 
     @classmethod
-    def from_tag(cls, tag: ControlTag, shown: ObjectTag, settings: Settings) -> tuple[Control, list[str]]:
+    def from_tag(
+        cls, tag: ControlTag, shown: ObjectTag, config: LabelingConfig, settings: Settings
+    ) -> tuple[Control | None, list[str]]:
         """Make the control of a tag.
 
         Returns:
-            The control, and in words what in the tag could not be used.
+            The control, or None if it can't be filled in, and in words what in the tags could not be used.
         """
-        values, problems = read_attributes(cls, tag.attributes, owner=str(tag))
+        attributes = dict(tag.attributes)
+        labels, labels_name = tag.labels, None
+        if tag.tag != cls.tag:
+            beside = config.first_control("Labels", tag.to_name)
+            if beside is None:
+                return None, [f'{tag} needs a <Labels toName="{tag.to_name}"> beside it, or <{cls.tag}> in its place']
+            attributes = {**beside.attributes, **attributes}
+            labels, labels_name = beside.labels, beside.name
+        values, problems = read_attributes(cls, attributes, owner=str(tag))
+        if values.get("model_skip"):
+            return None, problems
         values.setdefault("model_score_threshold", settings.model_score_threshold)
-        threshold = values["model_score_threshold"]
         if values.get("model_path") and not settings.allow_custom_model_path:
             problems.append(f"{tag}: model_path is ignored, since ALLOW_CUSTOM_MODEL_PATH is false")
             del values["model_path"]
         thresholds = []
-        for label in tag.labels:
+        for label in labels:
             own = _own_threshold(label, f"{tag}, label {label.value!r}", problems)
-            thresholds.append(threshold if own is None else own)
+            thresholds.append(values["model_score_threshold"] if own is None else own)
         control = cls(
             name=tag.name,
             to_name=tag.to_name,
-            value=shown.value,
-            labels=tag.labels,
+            source=shown.source,
+            labels=labels,
             label_thresholds=tuple(thresholds),
+            labels_name=labels_name,
             **values,
         )
         return control, problems
 
     def __str__(self) -> str:
-        return f'<{self.tag} name="{self.name}">'
+        return f'<{self.shape_tag if self.labels_name else self.tag} name="{self.name}">'
 
     @property
     def confidence(self) -> float:
@@ -112,29 +140,35 @@ class Control(ABC):
         """Turn what the model found on ``picture`` into regions, in the order of their scores."""
 
     def region(
-        self, index: int, kind: str, value: dict[str, Any], label: str | None, score: float, picture: Picture
-    ) -> Region:
-        """Put together one image region.
+        self, index: int, value: dict[str, Any], label: str | None, score: float, picture: Picture
+    ) -> Iterator[Region]:
+        """Yield the regions of one object on an image: one, or two with one id where shape and label are two tags.
 
         Args:
-            index: of the detection in its result; regions of one detection share it, and so their id.
-            kind: type of the region, which is also the key of its labels.
+            index: of the object in its result.
             value: coordinates in percent.
             label: what to call it.
             score: from 0 to 1.
             picture: gives the size that the percentages refer to.
         """
-        return {
-            "id": str(index),
-            "from_name": self.name,
+        common = {
+            "id": self.local_id(index),
             "to_name": self.to_name,
-            "type": kind,
-            "value": value | {kind: [label]},
             "score": round(float(score), 4),
             "original_width": picture.width,
             "original_height": picture.height,
             "image_rotation": 0,
         }
+        if self.labels_name is None:
+            kind = f"{self.kind}labels"
+            yield {**common, "from_name": self.name, "type": kind, "value": {**value, kind: [label]}}
+        else:
+            yield {**common, "from_name": self.name, "type": self.kind, "value": value}
+            yield {**common, "from_name": self.labels_name, "type": "labels", "value": {**value, "labels": [label]}}
+
+    def local_id(self, index: int | str) -> str:
+        """Return an id for the region of an object that is unique within its task."""
+        return f"{self.name}/{index}"
 
 
 def _own_threshold(label: Label, owner: str, problems: list[str]) -> float | None:

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RectangleLabels(Control):
-    """Fills ``<RectangleLabels>`` on an ``<Image>``, one region for each detected box."""
+    """Fills ``<RectangleLabels>`` or ``<Rectangle>`` on an ``<Image>``, one region for each detected box."""
 
     tag: ClassVar[str] = "RectangleLabels"
-    object_tag: ClassVar[str] = "Image"
-    yolo_task: ClassVar[str] = "detect"
+    shape_tag: ClassVar[str] = "Rectangle"
+    kind: ClassVar[str] = "rectangle"
+    yolo_tasks: ClassVar[tuple[str, ...]] = ("detect", "segment", "pose")
 
     def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
         """Yield a region for each box that a label wants."""
@@ -32,7 +33,7 @@ class RectangleLabels(Control):
         for index, (x, y, width, height) in zip(kept, percent_boxes(boxes.xyxyn[kept]).tolist(), strict=True):
             value = {"x": x, "y": y, "width": width, "height": height, "rotation": 0}
             label = classes.labels[int(boxes.cls[index])]
-            yield self.region(int(index), "rectanglelabels", value, label, boxes.conf[index], picture)
+            yield from self.region(int(index), value, label, boxes.conf[index], picture)
 
 
 def percent_boxes(corners: np.ndarray) -> np.ndarray:
