@@ -82,6 +82,7 @@ class WeightsStore:
             for root in self.roots
             for suffix in SUFFIXES
             for path in root.rglob(f"*{suffix}")
+            if path.is_file() and path.resolve().is_relative_to(root)
         }
         return sorted(names)
 
@@ -101,7 +102,7 @@ class WeightsStore:
                 try:
                     path = Path(attempt_download_asset(root / name, progress=False))
                 except Exception as error:  # the library raises many kinds here
-                    reason = "; ".join(str(error).split("\n"))
+                    reason = " ".join(str(error).lstrip("❌ ").split())
                 else:
                     logger.info("Fetched %s", path)
                     return path
