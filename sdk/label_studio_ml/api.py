@@ -114,9 +114,9 @@ def setup() -> Response:
     model = _service().model_class(project_id=_project_key(body), label_config=label_config)
     model.use_label_config(label_config)
     if hostname is not None:
-        model.set("label_studio_hostname", hostname)
+        model.set("hostname", hostname)
     if access_token is not None:
-        model.set("label_studio_access_token", access_token)
+        model.set("access_token", access_token)
     try:
         model.set_extra_params(body.get("extra_params"))
     except ValueError as error:
@@ -239,7 +239,7 @@ def _project_key(body: dict[str, Any]) -> str | None:
         project_id = project.get("id")
         try:
             created = int(datetime.fromisoformat(str(project.get("created_at")).replace("Z", "+00:00")).timestamp())
-        except ValueError:
+        except (ValueError, OverflowError):
             return None if project_id is None else str(project_id)
         return f"{project_id}.{created}"
     if project is None or (isinstance(project, str | int) and not isinstance(project, bool)):
@@ -326,7 +326,10 @@ def _authenticate() -> tuple[Response, int] | None:
 
 def _error_answer(error: Exception) -> tuple[Response, int]:
     if isinstance(error, HTTPException):
-        return jsonify(error=error.description or error.name), error.code or 500
+        answer = jsonify(error=error.description or error.name)
+        if allowed := getattr(error, "valid_methods", None):
+            answer.headers["Allow"] = ", ".join(sorted(allowed))
+        return answer, error.code or 500
     status = getattr(error, "status_code", None)
     if isinstance(status, int) and 400 <= status < 600:
         logger.error("%s %s: %s", request.method, request.path, error, exc_info=error if status >= 500 else None)

@@ -1,7 +1,6 @@
 """Basic authentication."""
 
 import base64
-import binascii
 import hmac
 import os
 from dataclasses import dataclass, field
@@ -9,10 +8,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Credentials:
-    """The user and password that a request must bring."""
+    """The user and password that a request must bring.
 
-    user: bytes
-    password: bytes = field(repr=False)
+    Attributes:
+        accepted: The two as bytes, in each encoding that clients use: browsers send UTF-8, Label Studio Latin-1.
+    """
+
+    accepted: tuple[tuple[bytes, bytes], ...] = field(repr=False)
 
     def accept(self, header: str | None) -> bool:
         """Check an ``Authorization`` header, whatever it holds, in a time that tells nothing about a near miss."""
@@ -21,10 +23,13 @@ class Credentials:
             return False
         try:
             user, _, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        except (binascii.Error, ValueError):
+        except ValueError:
             return False
-        # Both are always compared, so the time doesn't tell which one was wrong.
-        return hmac.compare_digest(user, self.user) & hmac.compare_digest(password, self.password)
+        right = False
+        for known_user, known_password in self.accepted:
+            # Both are compared always ("&", not "and"), so the time doesn't tell which one was wrong.
+            right |= hmac.compare_digest(user, known_user) & hmac.compare_digest(password, known_password)
+        return right
 
 
 def credentials(user: str | None = None, password: str | None = None) -> Credentials | None:
@@ -41,8 +46,12 @@ def credentials(user: str | None = None, password: str | None = None) -> Credent
     if not user and not password:
         return None
     if not user or not password:
-        missing, there = ("BASIC_AUTH_PASS", "BASIC_AUTH_USER") if user else ("BASIC_AUTH_USER", "BASIC_AUTH_PASS")
+        there, missing = ("BASIC_AUTH_USER", "BASIC_AUTH_PASS") if user else ("BASIC_AUTH_PASS", "BASIC_AUTH_USER")
         raise ValueError(f"{there} is set but {missing} is not: set both for basic auth, or neither for none")
     if ":" in user:
         raise ValueError("BASIC_AUTH_USER must not hold a colon: basic auth ends the name at the first one")
-    return Credentials(user.encode(), password.encode())
+    # An environment that is not UTF-8 comes with its bytes escaped; they are kept as they were.
+    accepted = [(user.encode(errors="surrogateescape"), password.encode(errors="surrogateescape"))]
+    if all(ord(each) < 256 for each in user + password):
+        accepted.append((user.encode("latin-1"), password.encode("latin-1")))
+    return Credentials(tuple(accepted))

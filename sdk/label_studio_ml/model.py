@@ -256,12 +256,7 @@ class LabelStudioMLBase:
 
     def get_label_studio_hostname(self) -> str:
         """Return Label Studio's URL: ``LABEL_STUDIO_URL`` or ``LABEL_STUDIO_HOST``, else what came with ``/setup``."""
-        return (
-            os.environ.get("LABEL_STUDIO_URL")
-            or os.environ.get("LABEL_STUDIO_HOST")
-            or self.get("label_studio_hostname")
-            or ""
-        )
+        return os.environ.get("LABEL_STUDIO_URL") or os.environ.get("LABEL_STUDIO_HOST") or self.get("hostname") or ""
 
     def get_label_studio_access_token(self) -> str:
         """Return the token for Label Studio's API.
@@ -272,7 +267,7 @@ class LabelStudioMLBase:
         return (
             os.environ.get("LABEL_STUDIO_API_KEY")
             or os.environ.get("LABEL_STUDIO_ACCESS_TOKEN")
-            or self.get("label_studio_access_token")
+            or self.get("access_token")
             or ""
         )
 
