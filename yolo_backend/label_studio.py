@@ -8,13 +8,14 @@ import json
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import lru_cache
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from yolo_backend.errors import MediaError
-from yolo_backend.media.transport import canonical, origin, public, send
+from yolo_backend.media.transport import canonical, chunks, origin, public, send
 from yolo_backend.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class LabelStudio:
             secret = ""
         if not secret:
             secret, said_by = (access_token if isinstance(access_token, str) else ""), HANDED_OVER
-        url = settings.label_studio_url or _base_url(hostname)
+        url = _base_url(settings.label_studio_url or hostname)
         if url is None:
             return cls(url=None)
         return cls(url=url, credential=_credential(secret.strip(), said_by, url=url, settings=settings))
@@ -87,7 +88,10 @@ class LabelStudio:
         """
         if isinstance(task_id, bool) or not str(task_id).isdecimal():
             raise MediaError(f"{public(uri)} can only be opened for a task with an id")
-        encoded = quote(base64.urlsafe_b64encode(uri.encode()).decode(), safe="")
+        try:
+            encoded = quote(base64.urlsafe_b64encode(uri.encode()).decode(), safe="")
+        except UnicodeEncodeError:  # half a surrogate pair, which JSON can hold
+            raise MediaError(f"{public(uri)}: the address holds characters that are none") from None
         return self.address(f"/tasks/{task_id}/resolve/?fileuri={encoded}")
 
     def headers_for(self, url: str) -> dict[str, str]:
@@ -119,31 +123,42 @@ class LabelStudio:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Credential:
+class Credential(ABC):
+    """What opens files on a Label Studio server."""
+
+    advice: str
+    """What to do when it doesn't."""
+
+    @abstractmethod
+    def authorization(self, *, refused: str | None = None) -> str:
+        """Return the value of the ``Authorization`` header, another one than ``refused`` if there is any.
+
+        Raises:
+            MediaError: Label Studio gives no access token.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedToken(Credential):
     """A token that is sent as it is."""
 
     header: str = field(repr=False)
-    advice: str
 
     def authorization(self, *, refused: str | None = None) -> str:
-        """Return the value of the ``Authorization`` header, another one than ``refused`` if there is any."""
+        """See ``Credential``; never another one."""
         return self.header
 
 
 @dataclass(frozen=True, kw_only=True)
 class PersonalAccessToken(Credential):
-    """A personal access token: not sent itself, but exchanged for access tokens of a few minutes."""
+    """A personal access token: not sent with requests, but exchanged for access tokens of a few minutes."""
 
     exchange: _Exchange = field(repr=False)
     connect_timeout: float
     timeout: float
 
     def authorization(self, *, refused: str | None = None) -> str:
-        """See ``Credential``.
-
-        Raises:
-            MediaError: Label Studio gives no access token for it.
-        """
+        """See ``Credential``."""
         access = self.exchange.access_token(
             refused=(refused or "").removeprefix("Bearer "), connect_timeout=self.connect_timeout, timeout=self.timeout
         )
@@ -174,6 +189,7 @@ class _Exchange:
             except MediaError as error:
                 self._access, self._failure, self._retry_at = "", str(error), time.monotonic() + RETRY_AFTER
                 raise
+            logger.debug("new access token from %s", public(self._url))
             self._failure = ""
             lifetime = _lifetime(self._access)
             # A token that is sent off just before it expires arrives too late.
@@ -203,7 +219,11 @@ class _Exchange:
                     f"{public(address)}: {response.status_code} {response.reason}: no access token; "
                     "is LABEL_STUDIO_URL Label Studio's address, with its sub-path?"
                 )
-            answer = response.raw.read(MAX_ANSWER, decode_content=True)
+            answer = b""
+            for part in chunks(response):
+                answer += part
+                if len(answer) > MAX_ANSWER:
+                    break
         try:
             access = json.loads(answer)["access"]
         except (ValueError, KeyError, TypeError):
@@ -234,31 +254,31 @@ def _credential(secret: str, said_by: str, *, url: str, settings: Settings) -> C
         return None
     claims = _claims(secret)
     if claims is None:
-        return Credential(
+        return FixedToken(
             header=f"Token {secret}",
             advice=f"{said_by} was refused; legacy tokens are disabled by default in a new Label Studio: {ADVICE}",
         )
     if claims.get("token_type") == "access":
-        return Credential(
+        return FixedToken(
             header=f"Bearer {secret}", advice=f"{said_by} is an access token, which lasts a few minutes: {ADVICE}"
         )
     return PersonalAccessToken(
-        advice=f"{said_by} was accepted, but not for this file: its user must be a member of the project's workspace",
-        header="",
+        advice=f"{said_by} is a personal access token that works, but its user may not open this",
         exchange=_exchange_for(url, secret),
         connect_timeout=settings.connect_timeout,
         timeout=settings.download_timeout,
     )
 
 
-def _base_url(hostname: object) -> str | None:
-    """Return what ``/setup`` handed over as a base address, ``None`` if it is none."""
-    if not isinstance(hostname, str) or not hostname.strip():
+def _base_url(address: object) -> str | None:
+    """Return the setting, or what ``/setup`` handed over, as a base address; ``None`` if it is none."""
+    if not isinstance(address, str) or not address.strip():
         return None
     try:
-        return canonical(hostname.strip()).rstrip("/")
-    except MediaError:
-        _warn_once("the address that Label Studio sent when it connected is not an http(s) address: not used")
+        parts = urlsplit(canonical(address.strip()))
+        return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+    except MediaError as error:
+        _warn_once(f"Label Studio's address is not used: {error}")
         return None
 
 

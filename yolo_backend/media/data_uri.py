@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from yolo_backend.errors import MediaError
 
@@ -16,27 +16,29 @@ def read(uri: str, *, max_bytes: int) -> bytes:
     """Return the bytes that ``uri`` holds.
 
     Raises:
-        MediaError: it is malformed, or would be larger than ``max_bytes``.
+        MediaError: it is malformed, or larger than ``max_bytes``; the size is known before anything is decoded.
     """
     header, comma, body = uri.partition(",")
     if not comma:
         raise MediaError("no comma between the type and the data")
-    is_base64 = header.rstrip().lower().endswith(";base64")
-    # Percent signs triple a size and line breaks are dropped: an upper bound is enough before anything is decoded.
-    smallest = (len(body) * 3 // 4 if is_base64 else len(body)) // (3 if "%" in body else 1)
-    if smallest > max_bytes and not (is_base64 and any(sign in body for sign in "\r\n\t ")):
-        raise MediaError(f"more than MAX_DOWNLOAD_MB allows ({max_bytes / 1e6:g})")
-    data = unquote_to_bytes(body)
-    if is_base64:
-        data = _base64(_WHITESPACE.sub("", data.decode("latin-1")))
-    if len(data) > max_bytes:
-        raise MediaError(f"{len(data) / 1e6:.1f} MB, more than MAX_DOWNLOAD_MB allows ({max_bytes / 1e6:g})")
-    return data
+    try:
+        if header.rstrip().lower().endswith(";base64"):
+            return _base64(unquote(body) if "%" in body else body, max_bytes)
+        _check_size(len(body) - 2 * body.count("%"), max_bytes)  # each %XX is one byte
+        return unquote_to_bytes(body)
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can hold
+        raise MediaError("the data holds characters that are none") from None
 
 
-def _base64(text: str) -> bytes:
-    text = text.rstrip("=")
+def _base64(text: str, max_bytes: int) -> bytes:
+    text = _WHITESPACE.sub("", text).rstrip("=")
+    _check_size(len(text) * 3 // 4, max_bytes)
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise MediaError("not valid base64") from None
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise MediaError(f"{size / 1e6:.1f} MB, more than MAX_DOWNLOAD_MB allows ({max_bytes / 1e6:g})")

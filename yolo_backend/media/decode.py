@@ -26,15 +26,6 @@ Image.MAX_IMAGE_PIXELS = None
 # Chromium ignores EXIF in WebP and reads AVIF's own rotation, which Pillow presents as EXIF; Pillow has already turned
 # a TIFF. No browser follows the orientation in XMP, as Image.getexif would.
 _TURNED_BY_EXIF = frozenset({"JPEG", "PNG", "AVIF"})
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +54,7 @@ def decode(data: bytes, *, max_megapixels: float) -> Picture:
             raise MediaError(f"{width} × {height} pixels, more than MAX_IMAGE_MEGAPIXELS allows ({max_megapixels:g})")
         try:
             image.load()
-            pixels = _to_bgr(_turned(image))
+            pixels = _turned(_to_bgr(image), _orientation(image))
         except MediaError:
             raise
         except Exception as error:  # what a decoder raises on a damaged file is not limited to anything
@@ -89,9 +80,13 @@ def _words(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _turned(image: Image.Image) -> Image.Image:
-    method = _TRANSPOSE.get(_orientation(image))
-    return image.transpose(method) if method is not None else image
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return (H, W, 3) ``pixels`` the way up that an EXIF ``orientation`` of 1 to 8 says; any other changes nothing."""
+    if orientation in (5, 6, 7, 8):
+        pixels = cv2.transpose(pixels)
+    # Flips about the vertical axis (1), the horizontal (0), both (-1), after the transposition where there is one.
+    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    return pixels if flip is None else cv2.flip(pixels, flip)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -109,15 +104,19 @@ def _orientation(image: Image.Image) -> int:
 def _to_bgr(image: Image.Image) -> np.ndarray:
     """Return (H, W, 3) uint8 BGR for an image of any mode."""
     if image.mode.startswith("I"):  # 16 bits, in I;16, I;16B or I: a browser keeps the upper eight
-        wide = np.asarray(image).astype(np.int32, copy=False)
-        image = Image.fromarray((np.clip(wide, 0, 0xFFFF) >> 8).astype(np.uint8))
-    elif image.mode == "F":
-        raise MediaError("pixels are floating-point numbers, for which no range is agreed")
-    elif "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        image = _on_white(image.convert("RGBA"))
+        wide = np.clip(np.asarray(image), 0, 0xFFFF)
+        return cv2.cvtColor((wide >> 8).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+    if image.mode == "F":
+        raise MediaError("its pixels are floating-point numbers, for which no range is agreed")
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = _on_white(_as(image, "RGBA"))
     if image.mode in ("1", "L"):
-        return cv2.cvtColor(np.asarray(image.convert("L")), cv2.COLOR_GRAY2BGR)
-    return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR)
+        return cv2.cvtColor(np.asarray(_as(image, "L")), cv2.COLOR_GRAY2BGR)
+    return cv2.cvtColor(np.asarray(_as(image, "RGB")), cv2.COLOR_RGB2BGR)
+
+
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)  # convert() copies, whatever the mode
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -15,7 +15,7 @@ import requests
 from yolo_backend.errors import MediaError
 from yolo_backend.media.formats import is_web_page
 from yolo_backend.media.sources import OnDisk, Remote
-from yolo_backend.media.transport import CHUNK, canonical, chunks, origin, public, send
+from yolo_backend.media.transport import CHUNK, canonical, chunks, origin, public, send, shortened
 from yolo_backend.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _from_server(source: Remote, label_studio: LabelStudio, settings: Settings) 
         at_start = True
         for part in chunks(response):
             if at_start and is_web_page(part):
-                hint = f"; {label_studio.advice()}" if label_studio.owns(response.url) else ""
+                hint = "; is LABEL_STUDIO_URL right, with its sub-path?" if label_studio.owns(response.url) else ""
                 raise MediaError(f"{source.name}: answered with a web page, not an image or video{hint}")
             at_start = False
             yield part
@@ -114,14 +114,16 @@ def _target(response: requests.Response, url: str) -> str:
 
 
 def _refusal(response: requests.Response, source: Remote, url: str, label_studio: LabelStudio, *, trusted: bool) -> str:
-    status = f"{response.status_code} {response.reason}".strip()
-    name = source.name if url == source.url else f"{source.name}: {public(url)}"
+    status = shortened(f"{response.status_code} {response.reason}".strip())
+    redirected = url != source.url
+    text = f"{source.name}: {public(url)}: {status}" if redirected else f"{source.name}: {status}"
     if response.status_code in (401, 403):
         if trusted:
-            return f"{name}: {status}: {label_studio.advice()}"
+            return f"{text}: {label_studio.advice()}"
+        if not redirected:
+            return f"{text}: this server wants credentials, which are sent to LABEL_STUDIO_URL alone"
         if label_studio.owns(source.url) and origin(url)[1] == origin(source.url)[1]:
-            return f"{name}: {status}: Label Studio redirects to this address: set LABEL_STUDIO_URL to it"
-        return f"{name}: {status}: tokens are sent to LABEL_STUDIO_URL alone, which is another server"
+            return f"{text}: Label Studio redirects to this address: set LABEL_STUDIO_URL to it"
     if response.status_code == 500 and trusted:
-        return f"{name}: {status}: Label Studio answers so when the file is gone"
-    return f"{name}: {status}"
+        return f"{text}: Label Studio answers so when the file is gone"
+    return text

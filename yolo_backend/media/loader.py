@@ -38,7 +38,7 @@ class MediaLoader:
             MediaError: it can't be fetched or decoded; the reason, and what was asked for.
         """
         source = self._locate(value, task_id, label_studio)
-        data = self._read(source, label_studio)
+        data = b"".join(self._parts(source, label_studio))
         try:
             return decode(data, max_megapixels=self._settings.max_image_megapixels)
         except MediaError as error:
@@ -46,7 +46,7 @@ class MediaLoader:
 
     def fetch(self, value: object, *, task_id: object, label_studio: LabelStudio) -> bytes:
         """Return the bytes of the file that ``value`` names; arguments and errors as in ``picture``."""
-        return self._read(self._locate(value, task_id, label_studio), label_studio)
+        return b"".join(self._parts(self._locate(value, task_id, label_studio), label_studio))
 
     @contextmanager
     def local_file(self, value: object, *, task_id: object, label_studio: LabelStudio) -> Iterator[Path]:
@@ -61,12 +61,11 @@ class MediaLoader:
             return
         handle, name = tempfile.mkstemp(prefix="yolo-backend-")
         try:
-            with os.fdopen(handle, "wb") as file:
-                if isinstance(source, Inline):
-                    file.write(self._read(source, label_studio))
-                else:
-                    for part in stream(source, label_studio=label_studio, settings=self._settings):
-                        file.write(part)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.writelines(self._parts(source, label_studio))
+            except OSError as error:
+                raise MediaError(f"{source.name}: can't be kept in a temporary file: {error.strerror}") from None
             yield Path(name)
         finally:
             Path(name).unlink(missing_ok=True)
@@ -79,10 +78,11 @@ class MediaLoader:
             document_root=self._settings.local_files_document_root,
         )
 
-    def _read(self, source: Source, label_studio: LabelStudio) -> bytes:
+    def _parts(self, source: Source, label_studio: LabelStudio) -> Iterator[bytes]:
         if not isinstance(source, Inline):
-            return b"".join(stream(source, label_studio=label_studio, settings=self._settings))
+            yield from stream(source, label_studio=label_studio, settings=self._settings)
+            return
         try:
-            return data_uri.read(source.uri, max_bytes=int(self._settings.max_download_mb * 1e6))
+            yield data_uri.read(source.uri, max_bytes=int(self._settings.max_download_mb * 1e6))
         except MediaError as error:
             raise MediaError(f"{source.name}: {error}") from None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CLOUD_SCHEMES = frozenset({"s3", "gs", "azure-blob"})
 LOCAL_FILES = "/data/local-files/"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?(//)?[^/?#]*@")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +70,8 @@ def locate(value: object, *, task_id: object, label_studio: LabelStudio, documen
     if scheme == "data":
         media_type = shortened(value[5:].partition(",")[0], 60)
         return Inline(uri=value, name=f"data:{media_type},… ({len(value)} characters)")
-    if not value.isprintable() and any(ord(character) < 32 or ord(character) == 127 for character in value):
-        raise MediaError(f"{public(value)}: the address holds control characters")
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise MediaError(f"{_cut(value)}: the address holds control characters")
     if scheme in ("http", "https"):
         url = canonical(value)
         if label_studio.owns(url) and (found := _local_file(url, label_studio, document_root)):
@@ -78,7 +79,7 @@ def locate(value: object, *, task_id: object, label_studio: LabelStudio, documen
         return Remote(url=url, name=_name(url))
     if scheme in CLOUD_SCHEMES:
         return Remote(url=label_studio.resolve_address(value, task_id=task_id), name=public(value))
-    if scheme:
+    if len(scheme) > 1:  # one letter is a drive
         raise MediaError(f"{_cut(value)}: {scheme}: addresses are never opened")
     if value.startswith("//") or not value.startswith("/"):
         raise MediaError(
@@ -99,7 +100,7 @@ def _local_path(url: str) -> str | None:
     """Return what ``/data/local-files/?d=…`` names, relative to the document root."""
     if not _is_local_files(url):
         return None
-    return parse_qs(urlsplit(url).query, keep_blank_values=True).get("d", [""])[0].lstrip("/")
+    return parse_qs(urlsplit(url).query, keep_blank_values=True).get("d", [""])[-1].lstrip("/")
 
 
 def _name(url: str) -> str:
@@ -123,7 +124,7 @@ def _local_file(url: str, label_studio: LabelStudio, document_root: Path | None)
         file = (root / path).resolve(strict=True)
         if file.is_relative_to(root) and file.is_file():
             return OnDisk(path=file, name=name)
-    except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
+    except (OSError, RuntimeError, ValueError):  # links in a circle; half a surrogate pair
         pass
     return None
 
@@ -139,4 +140,5 @@ def _kind(value: object) -> str:
 
 
 def _cut(value: str) -> str:
-    return shortened(repr(value.partition("?")[0]), 100)
+    """Return ``value`` for a message, whatever it is: without a query, and without a password before an @."""
+    return shortened(repr(_USER.sub(r"\1\2", value.partition("?")[0])), 100)

@@ -28,6 +28,7 @@ from yolo_backend.errors import MediaError
 
 CHUNK = 256 * 1024  # bytes
 CONNECTIONS_PER_HOST = 64
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # They would log whole addresses, and a presigned address is a credential.
@@ -68,6 +69,7 @@ def public(url: str) -> str:
     """Return ``url`` as it may be shown: without credentials, query and fragment."""
     try:
         parts = urlsplit(url)
+        parts.port  # noqa: B018 - of http://user:pa/ss@host the password would stay
     except ValueError:
         return "a malformed address"
     return shortened(urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")))
@@ -128,7 +130,7 @@ def send(
             # A server may close a kept connection at the moment that it is used again; that is no failure.
             dropped = isinstance(_cause(error), (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected))
             if last_try or not dropped:
-                raise MediaError(f"{public(url)}: {reason(error)}") from None
+                raise MediaError(f"{public(url)}: {reason(error)}{_hint(error, bare)}") from None
     raise AssertionError("unreachable")
 
 
@@ -166,6 +168,11 @@ def reason(error: BaseException) -> str:
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower()
     return f"the request failed ({type(cause).__name__})"
+
+
+def _hint(error: BaseException, url: str) -> str:
+    refused = isinstance(_cause(error), ConnectionRefusedError)
+    return "; in a container, localhost is the container itself" if refused and origin(url)[1] in LOOPBACK else ""
 
 
 def _cause(error: BaseException) -> BaseException:
