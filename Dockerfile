@@ -1,0 +1,59 @@
+# The service as an image, with the demo weights inside:  docker build -t yolo-backend .
+#
+# Build arguments, all optional:
+#   PYTHON_IMAGE     the base: Python 3.10 to 3.13 on Debian or the like
+#   TORCH_INDEX_URL  the package index that PyTorch comes from; "Get Started" on PyTorch's own site shows the addresses.
+#                    Not set: what pip finds, which on x86-64 runs on NVIDIA GPUs and CPUs and has about 7 GB.
+#                    The CPU index: no GPU, and an image without the 5 GB of GPU libraries. A CUDA index: the build for
+#                    your driver.
+#   PIP_INDEX_URL    the package index that everything else comes from, where it is not pip's own
+ARG PYTHON_IMAGE=python:3.12-slim
+FROM ${PYTHON_IMAGE} AS dependencies
+ARG TORCH_INDEX_URL
+ARG PIP_INDEX_URL
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
+WORKDIR /build
+RUN if [ -n "$TORCH_INDEX_URL" ]; then pip install --index-url "$TORCH_INDEX_URL" torch torchvision; fi
+# Without the SDK of this repository, so that a change of its code leaves the largest layer as it is.
+COPY requirements.txt .
+RUN grep -v '^\./sdk' requirements.txt > third-party.txt && pip install -r third-party.txt
+
+FROM dependencies AS sdk
+COPY sdk sdk
+RUN pip wheel --no-deps --wheel-dir wheels ./sdk
+
+FROM ${PYTHON_IMAGE}
+LABEL org.opencontainers.image.title="yolo-backend" \
+      org.opencontainers.image.description="Label Studio ML backend that pre-annotates with YOLO" \
+      org.opencontainers.image.licenses="AGPL-3.0-only"
+# A number, so that Kubernetes can see that it isn't root; the directories for volumes are its own.
+RUN groupadd --gid 10001 yolo \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp yolo \
+    && install -d -o 10001 -g 10001 /data /app/models
+COPY --from=dependencies /opt/venv /opt/venv
+# LOGNAME: a library asks for the user's name, and a user of your own choice (`docker run --user`) has none.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    LOGNAME=yolo \
+    MODEL_ROOT=/app/models \
+    MODEL_DIR=/data/models
+COPY --from=sdk /build/wheels /opt/wheels
+RUN pip install --no-cache-dir --no-index --no-deps /opt/wheels/*.whl && pip check
+# Not under /app or /data: a volume mounted there would hide the code and the demo weights.
+WORKDIR /opt/yolo-backend
+COPY LICENSE _wsgi.py gunicorn.conf.py model.py ./
+COPY models models
+COPY yolo_backend yolo_backend
+# Readable to that user, whatever the permissions in the directory it is built from.
+RUN chmod -R a+rX . && python -m compileall -q .
+USER 10001:10001
+EXPOSE 9090
+STOPSIGNAL SIGTERM
+# Not urllib, which would go through a proxy that the environment names.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 9090), timeout=4); c.request('GET', '/health'); raise SystemExit(c.getresponse().status != 200)"]
+CMD ["gunicorn", "-c", "gunicorn.conf.py", "_wsgi:app"]
