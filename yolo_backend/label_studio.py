@@ -63,7 +63,10 @@ class LabelStudio:
 
     def owns(self, url: str) -> bool:
         """Tell whether ``url`` (absolute) is on this server: same scheme, host name and port."""
-        return self.url is not None and origin(url) == origin(self.url)
+        try:
+            return self.url is not None and origin(url) == origin(self.url)
+        except ValueError:  # no address at all
+            return False
 
     def address(self, path: str) -> str:
         """Return the absolute address of ``path``, which starts with a slash and may hold the sub-path or not.
