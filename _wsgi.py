@@ -10,11 +10,8 @@ from yolo_backend.settings import get_settings
 
 settings = get_settings()
 configure_logging(settings.log_level)
-app = init_app(
-    model_class=YOLO,
-    basic_auth_user=settings.basic_auth_user,
-    basic_auth_pass=settings.basic_auth_pass and settings.basic_auth_pass.get_secret_value(),
-)
+password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else None
+app = init_app(model_class=YOLO, basic_auth_user=settings.basic_auth_user, basic_auth_pass=password)
 
 if __name__ == "__main__":
     app.run(host="127.0.0.1", port=settings.port, debug=True)

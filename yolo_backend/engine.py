@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from yolo_backend.controls import Control, Region
+from yolo_backend.controls import Control, ImageControl, Region
 from yolo_backend.errors import BackendError, MediaError, WeightsError
 from yolo_backend.inference import Model, ModelStore, WeightsStore
 from yolo_backend.label_studio import LabelStudio
@@ -86,9 +86,10 @@ class Engine:
             One item per task, in order.
         """
         passes = list(self._loaded(plan))
-        if not passes:
-            return [None] * len(tasks)
         predictions: list[Prediction | None] = [None] * len(tasks)
+        if not passes:
+            logger.warning("Predicted 0 of %d tasks: nothing in the labeling config can be filled in", len(tasks))
+            return predictions
         size = self.settings.batch_size
 
         sources = list(dict.fromkeys(one.source for one, _ in passes))
@@ -134,7 +135,7 @@ class Engine:
                 ]
             )
             return False
-        self._warn_once(control.class_map(model.names).problems)
+        self._warn_once([*control.problems_with(model.task), *control.class_problems(model.names)])
         return True
 
     def _pictures(self, task: Task, source: Source, label_studio: LabelStudio) -> list[Picture]:
@@ -160,7 +161,12 @@ class Engine:
                 try:
                     if isinstance(outcome, Exception):
                         raise outcome
-                    found = [r for control in one.controls for r in control.regions(outcome, pictures[index, page])]
+                    found = [
+                        region
+                        for control in one.controls
+                        if isinstance(control, ImageControl)
+                        for region in control.regions(outcome, pictures[index, page])
+                    ]
                     if self.settings.debug_plot:
                         self._plot(outcome, f"task-{tasks[index].get('id')}-{page}-{Path(one.weights).stem}.jpg")
                 except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -18,11 +18,13 @@ class Label:
     """One ``<Label>`` or ``<Choice>`` of a control tag.
 
     ``value`` is what Label Studio stores: the ``alias`` where there is one. ``names`` are the names that a model's class
-    may have to be this label: what ``predicted_values`` lists, else the label's own.
+    may have to be this label: what ``predicted_values`` lists, else the label's own. ``path`` are the values from the
+    outermost label to this one, where labels are nested.
     """
 
     value: str
     names: tuple[str, ...]
+    path: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
 
 
@@ -114,22 +116,19 @@ def parse_labeling_config(xml: str) -> LabelingConfig:
     return LabelingConfig(controls=tuple(controls), objects=MappingProxyType(objects))
 
 
-def _labels(control: ElementTree.Element) -> list[Label]:
-    labels = []
-    for element in control.iter():
-        if element.tag not in LABEL_TAGS:
-            continue
-        own_name = element.get("value", "")
-        value = element.get("alias") or own_name
-        if not value:
-            continue
-        listed = element.get("predicted_values")
-        names = [own_name] if listed is None else listed.split(",")
-        labels.append(
-            Label(
+def _labels(element: ElementTree.Element, path: tuple[str, ...] = ()) -> Iterator[Label]:
+    for child in element:
+        own_name = child.get("value", "")
+        value = child.get("alias") or own_name
+        is_label = child.tag in LABEL_TAGS and value != ""
+        here = (*path, value) if is_label else path
+        if is_label:
+            listed = child.get("predicted_values")
+            names = [own_name] if listed is None else listed.split(",")
+            yield Label(
                 value=value,
                 names=tuple(name.strip() for name in names if name.strip()),
-                attributes=MappingProxyType(dict(element.attrib)),
+                path=here,
+                attributes=MappingProxyType(dict(child.attrib)),
             )
-        )
-    return labels
+        yield from _labels(child, here)

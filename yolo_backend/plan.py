@@ -75,6 +75,8 @@ def make_plan(xml: str, settings: Settings) -> Plan:
         problems += found
         if control is not None:
             controls.append(control)
+    filled = {name for control in controls for name in control.also_fills}
+    controls = [control for control in controls if control.name not in filled]
     if not controls and not problems:
         tags = ", ".join(f"<{kind.tag}> on <{kind.object_tag}>" for kind in CONTROLS)
         problems.append(f"the labeling config has no tag that a YOLO model can fill in; there are {tags}")

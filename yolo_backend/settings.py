@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     default_detect_model: str = Field(
         "yolo26n.pt", description="Weights for object detection when a control has no `model_path`."
     )
+    default_segment_model: str = Field("yolo26n-seg.pt", description="The same for polygons and masks.")
+    default_pose_model: str = Field("yolo26n-pose.pt", description="The same for key points.")
+    default_obb_model: str = Field("yolo26n-obb.pt", description="The same for rotated boxes.")
+    default_classify_model: str = Field("yolo26n-cls.pt", description="The same for choices and taxonomies.")
     allow_custom_model_path: bool = Field(
         True, description="Whether a labeling config may choose weights by `model_path`. `false`: the defaults alone."
     )

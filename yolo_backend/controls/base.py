@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
 
 from yolo_backend.controls.attributes import attribute, read_attributes
 from yolo_backend.controls.classes import ClassMap, match_classes
@@ -18,10 +20,20 @@ if TYPE_CHECKING:
     from yolo_backend.media import Picture
     from yolo_backend.settings import Settings
 
+Made = TypeVar("Made", bound="Control")
 Region = dict[str, Any]
 """One region as Label Studio's JSON has it; its ``id`` is unique within the task until the answer is put together."""
 
 LABEL_THRESHOLDS = ("model_score_threshold", "score_threshold")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One object that a label wants: its index in the model's result, the label, the score from 0 to 1."""
+
+    index: Any
+    label: str | None
+    score: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +48,6 @@ class Control(ABC):
         shape_tag: the tag that draws the same and takes its labels from a ``<Labels>`` tag beside it, such as ``Rectangle``.
         object_tag: what the control tag must be on.
         kind: type of its regions, without ``labels``.
-        yolo_tasks: of the weights that can be used; those for the first are the default.
         name: of the control tag.
         to_name: of the object tag.
         source: where a task has the data of the object tag.
@@ -47,9 +58,8 @@ class Control(ABC):
 
     tag: ClassVar[str]
     shape_tag: ClassVar[str | None] = None
-    object_tag: ClassVar[str] = "Image"
+    object_tag: ClassVar[str]
     kind: ClassVar[str]
-    yolo_tasks: ClassVar[tuple[str, ...]]
 
     name: str
     to_name: str
@@ -127,48 +137,97 @@ class Control(ABC):
         return f'<{self.shape_tag if self.labels_name else self.tag} name="{self.name}">'
 
     @property
+    @abstractmethod
+    def yolo_tasks(self) -> tuple[str, ...]:
+        """What the weights may be for; the default weights are for the first."""
+
+    @property
     def confidence(self) -> float:
         """The least score that any label asks for: what the model must be asked for."""
         return min(self.label_thresholds, default=self.model_score_threshold)
+
+    @property
+    def also_fills(self) -> frozenset[str]:
+        """Names of other control tags that this control fills in too, and that need no weights of their own."""
+        return frozenset()
+
+    def problems_with(self, task: str) -> list[str]:
+        """Say in words what weights for this YOLO task can't give, though they can be used."""
+        return []
+
+    def class_problems(self, names: Mapping[int, str]) -> tuple[str, ...]:
+        """Say in words which labels don't go with the classes of a model."""
+        return self.class_map(names).problems
 
     def class_map(self, names: Mapping[int, str]) -> ClassMap:
         """Return which label and threshold each class of a model has in this control."""
         return _class_map(self, tuple(names.items()))
 
+    def kept_of(self, names: Mapping[int, str], classes: Sequence[int] | np.ndarray, scores: np.ndarray) -> list[Found]:
+        """Return what a label wants of the objects that a model found, in their order.
+
+        Args:
+            names: of the model's classes.
+            classes: (n,) class numbers.
+            scores: (n,) from 0 to 1.
+        """
+        classes = np.asarray(classes, dtype=int)
+        by_class = self.class_map(names)
+        return [
+            Found(index=int(index), label=by_class.labels[classes[index]], score=float(scores[index]))
+            for index in by_class.kept(classes, scores)
+        ]
+
+    def local_id(self, index: int | str) -> str:
+        """Return an id for the region of an object that is unique within its task."""
+        return f"{self.name}/{index}"
+
+    def with_fields(self: Made, fields: dict[str, Any]) -> Made:
+        """Return the same control with other values of some fields."""
+        return replace(self, **fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageControl(Control):
+    """A control tag on an ``<Image>``, filled in from one result of a model per picture."""
+
+    object_tag: ClassVar[str] = "Image"
+
     @abstractmethod
     def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
         """Turn what the model found on ``picture`` into regions, in the order of their scores."""
 
-    def region(
-        self, index: int, value: dict[str, Any], label: str | None, score: float, picture: Picture
-    ) -> Iterator[Region]:
-        """Yield the regions of one object on an image: one, or two with one id where shape and label are two tags.
+    def kept(self, result: Results) -> list[Found]:
+        """Return the objects of a result that a label wants, in their order."""
+        objects = result.boxes if result.obb is None else result.obb
+        if objects is None:
+            return []
+        objects = objects.cpu().numpy()
+        return self.kept_of(result.names, objects.cls, objects.conf)
+
+    def region(self, found: Found, value: dict[str, Any], picture: Picture) -> Iterator[Region]:
+        """Yield the regions of one object: one, or two with one id where shape and label are two tags.
 
         Args:
-            index: of the object in its result.
+            found: the object.
             value: coordinates in percent.
-            label: what to call it.
-            score: from 0 to 1.
             picture: gives the size that the percentages refer to.
         """
         common = {
-            "id": self.local_id(index),
+            "id": self.local_id(found.index),
             "to_name": self.to_name,
-            "score": round(float(score), 4),
+            "score": round(found.score, 4),
             "original_width": picture.width,
             "original_height": picture.height,
             "image_rotation": 0,
         }
         if self.labels_name is None:
             kind = f"{self.kind}labels"
-            yield {**common, "from_name": self.name, "type": kind, "value": {**value, kind: [label]}}
+            yield {**common, "from_name": self.name, "type": kind, "value": {**value, kind: [found.label]}}
         else:
             yield {**common, "from_name": self.name, "type": self.kind, "value": value}
-            yield {**common, "from_name": self.labels_name, "type": "labels", "value": {**value, "labels": [label]}}
-
-    def local_id(self, index: int | str) -> str:
-        """Return an id for the region of an object that is unique within its task."""
-        return f"{self.name}/{index}"
+            labelled = {**value, "labels": [found.label]}
+            yield {**common, "from_name": self.labels_name, "type": "labels", "value": labelled}
 
 
 def _own_threshold(label: Label, owner: str, problems: list[str]) -> float | None:

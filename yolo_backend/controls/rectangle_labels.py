@@ -1,4 +1,4 @@
-"""RectangleLabels: axis-aligned boxes from a detection model."""
+"""RectangleLabels: boxes, upright from a detection model or rotated from one for oriented boxes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from yolo_backend.controls.base import Control, Region
+from yolo_backend.controls.attributes import attribute
+from yolo_backend.controls.base import ImageControl, Region
+from yolo_backend.controls.boxes import about_corner, rotated_boxes, upright_boxes
 
 if TYPE_CHECKING:
     from ultralytics.engine.results import Results
@@ -17,33 +17,38 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RectangleLabels(Control):
-    """Fills ``<RectangleLabels>`` or ``<Rectangle>`` on an ``<Image>``, one region for each detected box."""
+class BoxControl(ImageControl):
+    """A control that is filled in from boxes, upright or rotated."""
+
+    model_obb: bool = attribute(False, "Rotated boxes, from weights for oriented boxes.")
+
+    @property
+    def yolo_tasks(self) -> tuple[str, ...]:
+        """What the weights may be for; rotated boxes need those for oriented boxes, but others are not refused."""
+        return ("obb", "detect", "segment", "pose") if self.model_obb else ("detect", "segment", "pose", "obb")
+
+    def problems_with(self, task: str) -> list[str]:
+        """Say what weights for ``task`` can't give."""
+        if self.model_obb and task != "obb":
+            return [f"{self}: model_obb has no effect, the weights are for {task} and know no rotation"]
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class RectangleLabels(BoxControl):
+    """Fills ``<RectangleLabels>`` or ``<Rectangle>`` on an ``<Image>``, one region for each box."""
 
     tag: ClassVar[str] = "RectangleLabels"
     shape_tag: ClassVar[str] = "Rectangle"
     kind: ClassVar[str] = "rectangle"
-    yolo_tasks: ClassVar[tuple[str, ...]] = ("detect", "segment", "pose")
 
     def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
         """Yield a region for each box that a label wants."""
-        boxes = result.boxes.cpu().numpy()
-        classes = self.class_map(result.names)
-        kept = classes.kept(boxes.cls, boxes.conf)
-        for index, (x, y, width, height) in zip(kept, percent_boxes(boxes.xyxyn[kept]).tolist(), strict=True):
-            value = {"x": x, "y": y, "width": width, "height": height, "rotation": 0}
-            label = classes.labels[int(boxes.cls[index])]
-            yield from self.region(int(index), value, label, boxes.conf[index], picture)
-
-
-def percent_boxes(corners: np.ndarray) -> np.ndarray:
-    """Turn boxes in fractions of the image into Label Studio's percentages.
-
-    Args:
-        corners: (n, 4) left, top, right, bottom, from 0 to 1; what lies outside of the image is cut off.
-
-    Returns:
-        (n, 4) left, top, width, height, from 0 to 100.
-    """
-    percent = np.clip(corners.astype(float), 0, 1) * 100
-    return np.round(np.hstack([percent[:, :2], percent[:, 2:] - percent[:, :2]]), 4)
+        if self.model_obb:
+            boxes = about_corner(rotated_boxes(result), aspect=picture.width / picture.height)
+        else:
+            boxes = upright_boxes(result)
+        for found in self.kept(result):
+            x, y, width, height, *rotation = boxes[found.index].round(4).tolist()
+            value = {"x": x, "y": y, "width": width, "height": height, "rotation": rotation[0] if rotation else 0}
+            yield from self.region(found, value, picture)

@@ -66,6 +66,9 @@ class Model:
         options = {"conf": confidence, "iou": iou, "max_det": max_det, "verbose": False}
         if imgsz is not None:
             options["imgsz"] = imgsz
+        if self.task == "segment":
+            # Masks of the image's own size: those of the model's are padded, and too coarse for an outline.
+            options["retina_masks"] = True
         results: list[Results] = [None] * len(images)
         # The library pads images of different shapes to a square, so that a result would depend on its neighbours.
         for indices in _same_shape(images):

@@ -1,0 +1,52 @@
+"""Boxes in Label Studio's terms, whole arrays at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ultralytics.engine.results import Results
+
+
+def upright_boxes(result: Results) -> np.ndarray:
+    """Return the (n, 4) boxes of a result in percent of the image: left, top, width, height, within the image."""
+    found = (result.boxes if result.obb is None else result.obb).cpu().numpy()
+    percent = np.clip(found.xyxyn.reshape(-1, 4).astype(float), 0, 1) * 100
+    return np.hstack([percent[:, :2], percent[:, 2:] - percent[:, :2]])
+
+
+def rotated_boxes(result: Results) -> np.ndarray:
+    """Return the (n, 5) boxes of a result: centre x, centre y, width, height in percent of the image, degrees.
+
+    Width and height are percent of the image's width and height, as if the box were not rotated: this is how Label
+    Studio keeps them. The rotation is clockwise, about the centre.
+    """
+    height, width = result.orig_shape
+    scale = np.array([100 / width, 100 / height, 100 / width, 100 / height])
+    if result.obb is None:
+        boxes = result.boxes.cpu().numpy().xywhn.reshape(-1, 4).astype(float) * 100
+        return np.hstack([boxes, np.zeros((len(boxes), 1))])
+    boxes = result.obb.cpu().numpy().xywhr.reshape(-1, 5).astype(float)
+    return np.hstack([boxes[:, :4] * scale, np.degrees(boxes[:, 4:])])
+
+
+def about_corner(boxes: np.ndarray, *, aspect: float) -> np.ndarray:
+    """Turn boxes given by their centres into boxes given by the corner that Label Studio rotates them about.
+
+    Args:
+        boxes: (n, 5) as `rotated_boxes` returns them.
+        aspect: the image's width divided by its height. Percent of a wide image are not square, so a rotation in
+            percent would be wrong.
+
+    Returns:
+        (n, 5) x and y of the rotated top-left corner, width, height, degrees.
+    """
+    x, y, width, height, degrees = boxes.T
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    # From the centre to the corner, in units of a hundredth of the image's height in both directions.
+    right, down = -width / 2 * aspect, -height / 2
+    return np.column_stack(
+        [x + (right * cos - down * sin) / aspect, y + right * sin + down * cos, width, height, degrees]
+    )

@@ -1,0 +1,82 @@
+"""Choices and Taxonomy: the class of a whole image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from yolo_backend.controls.base import Control, Found, ImageControl, Region
+from yolo_backend.labeling_config import ControlTag, LabelingConfig, ObjectTag
+
+if TYPE_CHECKING:
+    from ultralytics.engine.results import Results
+
+    from yolo_backend.media import Picture
+    from yolo_backend.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassControl(ImageControl):
+    """A control that says what a whole image is. Only classes that a label wants compete."""
+
+    yolo_tasks: ClassVar[tuple[str, ...]] = ("classify",)
+    most: int = 1
+
+    def chosen(self, result: Results) -> list[Found]:
+        """Return the labels of the likeliest classes above their thresholds, the likeliest first, at most `most`."""
+        scores = result.probs.data.cpu().numpy()
+        best: dict[str | None, Found] = {}
+        for found in self.kept_of(result.names, range(len(scores)), scores):
+            if found.label not in best or best[found.label].score < found.score:
+                best[found.label] = found
+        return sorted(best.values(), key=lambda found: -found.score)[: self.most]
+
+    def whole(self, chosen: list[Found], values: list[Any]) -> Iterator[Region]:
+        """Yield the one region that says what the image is, if anything was chosen."""
+        if chosen:
+            yield {
+                "id": self.local_id(0),
+                "from_name": self.name,
+                "to_name": self.to_name,
+                "type": self.kind,
+                "value": {self.kind: values},
+                "score": round(sum(found.score for found in chosen) / len(chosen), 4),
+            }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices(ClassControl):
+    """Fills ``<Choices>`` on an ``<Image>``: the likeliest choice, or with ``choice="multiple"`` all above the threshold."""
+
+    tag: ClassVar[str] = "Choices"
+    kind: ClassVar[str] = "choices"
+
+    @classmethod
+    def from_tag(
+        cls, tag: ControlTag, shown: ObjectTag, config: LabelingConfig, settings: Settings
+    ) -> tuple[Control | None, list[str]]:
+        """Make the control of a tag."""
+        made, problems = super().from_tag(tag, shown, config, settings)
+        if isinstance(made, Choices) and tag.attributes.get("choice") == "multiple":
+            made = made.with_fields({"most": len(tag.labels)})
+        return made, problems
+
+    def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
+        """Yield what is chosen, if anything is."""
+        chosen = self.chosen(result)
+        yield from self.whole(chosen, [found.label for found in chosen])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taxonomy(ClassControl):
+    """Fills ``<Taxonomy>`` on an ``<Image>``: the path from the root to the likeliest class's node."""
+
+    tag: ClassVar[str] = "Taxonomy"
+    kind: ClassVar[str] = "taxonomy"
+
+    def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
+        """Yield the path of what is chosen, if anything is."""
+        chosen = self.chosen(result)
+        paths: dict[str | None, list[str]] = {label.value: list(label.path) for label in reversed(self.labels)}
+        yield from self.whole(chosen, [paths[found.label] for found in chosen])

@@ -1,0 +1,175 @@
+"""KeyPointLabels: the points of a pose model, tied to the boxes of their objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from yolo_backend.controls.attributes import attribute, read_attributes
+from yolo_backend.controls.base import Control, Found, ImageControl, Region
+from yolo_backend.controls.boxes import upright_boxes
+from yolo_backend.controls.rectangle_labels import RectangleLabels
+from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
+
+if TYPE_CHECKING:
+    from ultralytics.engine.results import Results
+
+    from yolo_backend.media import Picture
+    from yolo_backend.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyPoint:
+    """Which point of which objects a label is for.
+
+    ``model_index`` is the point's number in the model, from 0. ``classes`` are the names of the objects' classes,
+    case folded; empty: of any object.
+    """
+
+    label: str
+    model_index: int
+    classes: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelAttributes:
+    """The attributes that a ``<Label>`` of this tag understands beside a threshold."""
+
+    model_index: int | None = attribute(
+        None,
+        "On a `<Label>`: the number of the point in the model, from 0.",
+        kind=int,
+        low=0,
+        high=10000,
+        default_doc="the label's place among the labels",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyPointLabels(ImageControl):
+    """Fills ``<KeyPointLabels>`` or ``<KeyPoint>`` on an ``<Image>``, one region for each point of each object.
+
+    Where the config has a rectangle control for the objects' class on the same image, each object gets a box there, and
+    its points name it as their parent.
+    """
+
+    tag: ClassVar[str] = "KeyPointLabels"
+    shape_tag: ClassVar[str] = "KeyPoint"
+    kind: ClassVar[str] = "keypoint"
+    yolo_tasks: ClassVar[tuple[str, ...]] = ("pose",)
+    label_attributes: ClassVar[type] = LabelAttributes
+
+    model_point_threshold: float = attribute(
+        0.5,
+        "Points that the model is less sure to be visible are left out; all are kept if it doesn't say.",
+        low=0,
+        high=1,
+    )
+    model_point_size: float = attribute(10.0, "Size of a point, in pixels of the image.", low=0.1, high=1000)
+    model_add_bboxes: bool = attribute(
+        True, "Draw each object's box, if the config has a rectangle control for it on the same image."
+    )
+
+    points: tuple[KeyPoint, ...] = ()
+    boxes: RectangleLabels | None = None
+
+    @classmethod
+    def from_tag(
+        cls, tag: ControlTag, shown: ObjectTag, config: LabelingConfig, settings: Settings
+    ) -> tuple[Control | None, list[str]]:
+        """Make the control of a tag, with the rectangle control that holds its objects' boxes."""
+        made, problems = super().from_tag(tag, shown, config, settings)
+        if not isinstance(made, KeyPointLabels):
+            return made, problems
+        extra: dict[str, Any] = {"points": tuple(_points(made.labels, str(tag), problems))}
+        if made.model_add_bboxes:
+            extra["boxes"] = _box_control(made, shown, config, settings)
+        return made.with_fields(extra), problems
+
+    @property
+    def also_fills(self) -> frozenset[str]:
+        """The rectangle control whose boxes come from this control's weights."""
+        return frozenset() if self.boxes is None else frozenset({self.boxes.name})
+
+    @property
+    def confidence(self) -> float:
+        """The least score of an object that a point or its box asks for."""
+        return super().confidence if self.boxes is None else min(super().confidence, self.boxes.confidence)
+
+    def class_problems(self, names: Mapping[int, str]) -> tuple[str, ...]:
+        """Say which labels name classes that the model doesn't have."""
+        known = {name.casefold() for name in names.values()}
+        problems = [
+            f"{self}: no class {name!r} for label {point.label!r}; classes of the model: {', '.join(names.values())}"
+            for point in self.points
+            for name in sorted(point.classes - known)
+        ]
+        return (*problems, *(self.boxes.class_problems(names) if self.boxes else ()))
+
+    def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
+        """Yield the points of each object, and its box if there is a control to hold it."""
+        if result.keypoints is None or not len(result.boxes):
+            return
+        found = result.boxes.cpu().numpy()
+        percent = result.keypoints.cpu().numpy().xyn * 100
+        visible = result.keypoints.conf
+        sure = np.ones(percent.shape[:2]) if visible is None else visible.cpu().numpy()
+        boxes = upright_boxes(result)
+        held = {box.index: box for box in self.boxes.kept(result)} if self.boxes else {}
+        thresholds = dict(zip((label.value for label in self.labels), self.label_thresholds, strict=True))
+        for index, (number, score) in enumerate(zip(found.cls.astype(int), found.conf.tolist(), strict=True)):
+            name = result.names[number].casefold()
+            points = [
+                point
+                for point in self.points
+                if point.model_index < percent.shape[1]
+                and (not point.classes or name in point.classes)
+                and score >= thresholds[point.label]
+                and sure[index, point.model_index] >= self.model_point_threshold
+            ]
+            if not points:
+                continue
+            box = held.get(index)
+            parent = {}
+            if self.boxes is not None and box is not None:
+                x, y, width, height = boxes[index].round(4).tolist()
+                value = {"x": x, "y": y, "width": width, "height": height, "rotation": 0}
+                yield from self.boxes.region(box, value, picture)
+                parent = {"parentID": self.boxes.local_id(index)}
+            for point in points:
+                x, y = percent[index, point.model_index].astype(float).round(4).tolist()
+                place = Found(index=f"{index}/{point.model_index}", label=point.label, score=score)
+                value = {"x": x, "y": y, "width": round(self.model_point_size * 100 / picture.width, 4)}
+                for region in self.region(place, value, picture):
+                    yield {**region, **parent}
+
+
+def _points(labels: tuple[Label, ...], owner: str, problems: list[str]) -> Iterator[KeyPoint]:
+    for place, label in enumerate(labels):
+        values, found = read_attributes(
+            LabelAttributes,
+            {k: v for k, v in label.attributes.items() if k == "model_index"},
+            owner=f"{owner}, {label.value}",
+        )
+        problems += found
+        classes = label.names if "predicted_values" in label.attributes else ()
+        yield KeyPoint(
+            label=label.value,
+            model_index=values.get("model_index", place),
+            classes=frozenset(name.casefold() for name in classes),
+        )
+
+
+def _box_control(
+    points: KeyPointLabels, shown: ObjectTag, config: LabelingConfig, settings: Settings
+) -> RectangleLabels | None:
+    """Return the rectangle control on the same image that has no weights of its own, or the same."""
+    for tag in config.controls:
+        if tag.tag in (RectangleLabels.tag, RectangleLabels.shape_tag) and tag.to_name == shown.name:
+            boxes, _ = RectangleLabels.from_tag(tag, shown, config, settings)
+            if isinstance(boxes, RectangleLabels) and boxes.model_path in (None, points.model_path):
+                return boxes
+    return None
