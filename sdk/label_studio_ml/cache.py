@@ -79,20 +79,23 @@ class SQLiteCache:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._connection: sqlite3.Connection | None = None
         self.path = Path(path)
         self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._unsaved: dict[tuple[str, str], str] = {}
+        # What this process wrote or read last; it stands in for the file while that fails.
+        self._known: dict[tuple[str, str], str] = {}
+        self._unsaved: set[tuple[str, str]] = set()
         self._failed_at: float | None = None
         _open_caches.add(self)
 
     def get(self, project: str, key: str) -> str | None:
         """Return the value, or None where there is none."""
         with self._lock:
-            if (project, key) in self._unsaved:
-                return self._unsaved[project, key]
-            rows = self._execute("SELECT value FROM entry WHERE project = ? AND key = ?", project, key)
-        return rows[0][0] if rows else None
+            if (project, key) not in self._unsaved:
+                rows = self._execute("SELECT value FROM entry WHERE project = ? AND key = ?", project, key)
+                if rows:
+                    self._known[project, key] = rows[0][0]
+            return self._known.get((project, key))
 
     def set(self, project: str, key: str, value: str) -> None:
         """Keep the value, in the place of an earlier one."""
@@ -103,10 +106,11 @@ class SQLiteCache:
                 "WHERE value <> excluded.value",
                 *(project, key, value),
             )
+            self._known[project, key] = value
             if saved is None:
-                self._unsaved[project, key] = value
+                self._unsaved.add((project, key))
             else:
-                self._unsaved.pop((project, key), None)
+                self._unsaved.discard((project, key))
 
     def has(self, project: str, key: str) -> bool:
         """Tell whether there is a value."""
@@ -117,8 +121,25 @@ class SQLiteCache:
         with self._lock:
             rows = self._execute("SELECT project, value FROM entry WHERE key = ?", key) or []
             by_project = {row[0]: row[1] for row in rows}
-            by_project |= {project: value for (project, name), value in self._unsaved.items() if name == key}
+            for (project, name), value in self._known.items():
+                if name == key and (project not in by_project or (project, name) in self._unsaved):
+                    by_project[project] = value
         return sorted(set(by_project.values()))
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            self._disconnect()
+
+    def __del__(self) -> None:
+        """Close the file of a cache that nobody uses any more."""
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
 
     def _execute(self, statement: str, *parameters: str) -> list[tuple[str, ...]] | None:
         """Run one statement; None when the file can't be used now. Call it with the lock held."""
@@ -146,10 +167,7 @@ class SQLiteCache:
                 error,
             )
         self._failed_at = time.monotonic()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
+        self._disconnect()
 
     def _forget_after_fork(self) -> None:
         """Start afresh in a forked child: neither the lock nor the connection may be used there."""
