@@ -17,11 +17,14 @@ from pathlib import Path
 
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 os.environ.setdefault("YOLO_OFFLINE", "true")
+# Threads that wait asleep, not spinning: other work on the machine would stop them for long otherwise.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 import ultralytics
 import yaml
 from ultralytics import YOLO
+from ultralytics.engine.trainer import BaseTrainer
 from weights import save_weights
 
 from scenes.datasets import TASKS, write_dataset
@@ -30,6 +33,8 @@ from scenes.datasets import TASKS, write_dataset
 WIDTH = 0.125
 SUFFIX = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
 SEED = 20
+#: Every batch is a step (``nbs`` below): the library would gather 64 images for one, too few steps for a short training.
+BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +44,18 @@ class Recipe:
     scenes: int
     epochs: int
     image_size: int = 320
-    learning_rate: float = 0.003
+    learning_rate: float = 0.002
     mosaic: float = 0.5
     # A mirrored code is no code, and a mirrored list of corners is in no order: pose sees none.
     mirror: float = 0.5
 
 
 RECIPES = {
-    "detect": Recipe(scenes=1800, epochs=20),
-    "segment": Recipe(scenes=1200, epochs=9),
-    "pose": Recipe(scenes=1500, epochs=16, mirror=0.0),
-    "obb": Recipe(scenes=1200, epochs=10),
-    "classify": Recipe(scenes=1200, epochs=14, image_size=224),
+    "detect": Recipe(scenes=1800, epochs=8),
+    "segment": Recipe(scenes=1200, epochs=5),
+    "pose": Recipe(scenes=1500, epochs=8, mirror=0.0),
+    "obb": Recipe(scenes=1200, epochs=5),
+    "classify": Recipe(scenes=1200, epochs=8, image_size=224),
 }
 
 
@@ -65,9 +70,14 @@ def model_description(task: str, folder: Path) -> Path:
     return target
 
 
-def use_all_cores(_trainer: object = None) -> None:
-    """The library leaves one core to itself; here that is half of the machine."""
+def use_all_cores(_trainer: object) -> None:
+    """The library leaves one core to itself; on a small machine that is half of it."""
     torch.set_num_threads(os.cpu_count() or 1)
+
+
+def use_fast_layout(trainer: BaseTrainer) -> None:
+    """Channels last: the convolutions of so narrow a model are a fifth faster on a CPU."""
+    trainer.model.to(memory_format=torch.channels_last)
 
 
 def train(task: str, out: Path, *, start: Path | None, work: Path, epochs: int | None = None) -> None:
@@ -81,19 +91,20 @@ def train(task: str, out: Path, *, start: Path | None, work: Path, epochs: int |
     model = YOLO(model_description(task, work), task=task)
     if start is not None:
         model.load(start)
-    model.add_callback("on_train_start", use_all_cores)
+    model.add_callback("on_train_start", use_fast_layout)
     model.add_callback("on_train_epoch_start", use_all_cores)
     model.train(
         data=str(description),
         epochs=epochs or recipe.epochs,
         imgsz=recipe.image_size,
-        batch=16,
+        batch=BATCH,
+        nbs=BATCH,
         optimizer="AdamW",
         lr0=recipe.learning_rate,
         cos_lr=True,
         warmup_epochs=1,
         mosaic=0.0 if task == "classify" else recipe.mosaic,
-        close_mosaic=5,
+        close_mosaic=3,
         scale=0.5,
         fliplr=recipe.mirror,
         device="cpu",
