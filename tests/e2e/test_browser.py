@@ -1,0 +1,99 @@
+"""What a person sees: the predicted boxes on the picture, in a real browser."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page
+
+from .browser import Editor, NoBrowser, executable, logged_in
+from .configs import COLORS, LABELS, codes_config
+from .label_studio import LabelStudio
+from .service import Service
+from .truth import IMAGES, Box, differences, region_boxes, true_boxes
+
+# Landscape, portrait, square and smaller than the editor's canvas.
+PICTURES = ("photo-19.jpg", "photo-14.jpg", "photo-13.jpg", "photo-03.jpg")
+
+
+@pytest.fixture(scope="module")
+def page(label_studio: LabelStudio) -> Iterator[Page]:
+    if os.environ.get("E2E_BROWSER") == "skip":
+        pytest.skip("E2E_BROWSER=skip")
+    try:
+        executable()
+    except NoBrowser as error:
+        pytest.fail(str(error), pytrace=False)
+    with logged_in(label_studio) as page:
+        yield page
+
+
+@pytest.fixture
+def editor(page: Page, label_studio: LabelStudio) -> Editor:
+    return Editor(page, label_studio, COLORS)
+
+
+@pytest.fixture
+def project(label_studio: LabelStudio, service: Service) -> int:
+    project = label_studio.create_project(codes_config())
+    label_studio.connect(project, service.url)
+    return project
+
+
+@pytest.mark.parametrize("image", PICTURES)
+def test_predicted_boxes_are_on_the_screen(label_studio: LabelStudio, editor: Editor, project: int, image: str) -> None:
+    task = label_studio.upload(project, [IMAGES / image])[image]
+    label_studio.retrieve_predictions(project)
+    (prediction,) = label_studio.predictions(project)[task]
+    saved = region_boxes(prediction["result"])
+
+    editor.open(project, task, regions=len(saved))
+    _assert_drawn(editor, saved, image)
+    editor.show_prediction(prediction["model_version"], regions=len(saved))
+    _assert_drawn(editor, saved, image)
+
+
+def _assert_drawn(editor: Editor, saved: list[Box], image: str) -> None:
+    drawn = editor.drawn_boxes()
+    wrong = differences(drawn, true_boxes(image, LABELS))
+    assert not wrong.missed
+    assert not wrong.mislabelled
+    # Two pixels of the image; the editor may show it smaller than it is.
+    for box, expected in zip(_sorted(drawn), _sorted(saved), strict=True):
+        assert box.label == expected.label
+        assert _sides(box) == pytest.approx(_sides(expected), abs=2)
+    assert sorted(editor.listed_labels()) == sorted(box.label for box in saved)
+    assert all(share > 0.9 for share in editor.outlines_on_screen())
+
+
+def _sides(box: Box) -> tuple[float, float, float, float]:
+    return box.x, box.y, box.width, box.height
+
+
+def _sorted(boxes: list[Box]) -> list[Box]:
+    return sorted(boxes, key=_sides)
+
+
+def test_opening_a_task_in_the_browser_predicts_it(label_studio: LabelStudio, editor: Editor, project: int) -> None:
+    image = PICTURES[0]
+    task = label_studio.upload(project, [IMAGES / image])[image]
+    truth = true_boxes(image, LABELS)
+    editor.open(project, task, regions=len(truth))
+    wrong = differences(editor.drawn_boxes(), truth)
+    assert not wrong.missed
+    assert not wrong.mislabelled
+
+
+def test_right_predictions_can_be_submitted_as_they_are(
+    label_studio: LabelStudio, editor: Editor, project: int
+) -> None:
+    image = PICTURES[0]
+    task = label_studio.upload(project, [IMAGES / image])[image]
+    label_studio.retrieve_predictions(project)
+    (prediction,) = label_studio.predictions(project)[task]
+    editor.open(project, task, regions=len(prediction["result"]))
+    editor.submit()
+    (annotation,) = label_studio.call("GET", f"/api/tasks/{task}/annotations/")
+    assert _sorted(region_boxes(annotation["result"])) == _sorted(region_boxes(prediction["result"]))
