@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from flask import Flask, abort
 from flask.testing import FlaskClient
-from label_studio_sdk.label_interface.objects import PredictionValue
-
 from label_studio_ml import api
 from label_studio_ml.api import OTHER_EVENTS, TRAINING_EVENTS, init_app
 from label_studio_ml.model import LabelStudioMLBase
 from label_studio_ml.response import ModelResponse
+from label_studio_sdk.label_interface.objects import PredictionValue
 
 Captured = Callable[[str], dict[str, Any]]
 
@@ -151,7 +150,7 @@ def test_setup_tolerates(client: FlaskClient, captured: Captured, changes: dict[
 def test_setup_refuses(client: FlaskClient, captured: Captured, changes: dict[str, Any], message: str) -> None:
     response = client.post("/setup", json=captured("setup") | changes)
     assert response.status_code == 400
-    assert message in response.json["error"]
+    assert message in response.get_json()["error"]
 
 
 # /predict
@@ -174,7 +173,7 @@ def test_predict_a_batch(client: FlaskClient, captured: Captured) -> None:
 
 def test_predict_interactively(client: FlaskClient, captured: Captured) -> None:
     body = captured("predict_interactive")
-    assert client.post("/predict", json=body).json["results"] == [
+    assert client.post("/predict", json=body).get_json()["results"] == [
         {"result": [], "score": 0.5, "model_version": "0.0.1"}
     ]
     assert Recorder.asked[0]["context"] == body["params"]["context"]
@@ -190,7 +189,14 @@ def test_predict_uses_what_setup_handed_over(client: FlaskClient, captured: Capt
 
 def test_parameters_reach_the_model_but_for_the_password(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    params = {"login": "me", "password": "hidden", "context": None, "threshold": 0.3, "tasks": [], "self": 1}
+    params: dict[str, Any] = {
+        "login": "me",
+        "password": "hidden",
+        "context": None,
+        "threshold": 0.3,
+        "tasks": [],
+        "self": 1,
+    }
     assert ask(client, params=params).status_code == 200
     assert Recorder.asked[0]["kwargs"] == {"threshold": 0.3}
     assert "hidden" not in caplog.text
@@ -215,7 +221,7 @@ def test_parameters_reach_the_model_but_for_the_password(client: FlaskClient, ca
 def test_predict_tolerates(client: FlaskClient, changes: dict[str, Any]) -> None:
     response = ask(client, **changes)
     assert response.status_code == 200
-    assert len(response.json["results"]) == 2
+    assert len(response.get_json()["results"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -241,7 +247,7 @@ def test_predict_tolerates(client: FlaskClient, changes: dict[str, Any]) -> None
 def test_predict_refuses(client: FlaskClient, changes: dict[str, Any], message: str) -> None:
     response = ask(client, **changes)
     assert response.status_code == 400
-    assert message in response.json["error"]
+    assert message in response.get_json()["error"]
     assert not Recorder.asked
 
 
@@ -267,7 +273,7 @@ def test_predict_refuses(client: FlaskClient, changes: dict[str, Any], message: 
 def test_a_body_that_is_no_object(client: FlaskClient, path: str, body: bytes, message: str) -> None:
     response = client.post(path, data=body, content_type="application/json")
     assert response.status_code == 400
-    assert message in response.json["error"]
+    assert message in response.get_json()["error"]
 
 
 def test_the_content_type_is_not_asked_for(client: FlaskClient) -> None:
@@ -354,7 +360,7 @@ def test_an_answer_that_label_studio_would_drop_silently_is_an_error(
     answering(answer)
     response = ask(client)
     assert response.status_code == 500
-    assert message in response.json["error"]
+    assert message in response.get_json()["error"]
     assert message in caplog.text
 
 
@@ -385,7 +391,7 @@ def test_an_error_of_the_model(
     answering(fail)
     response = ask(client)
     assert response.status_code == status
-    assert response.json["error"].startswith(expected)
+    assert response.get_json()["error"].startswith(expected)
     assert "secret" not in response.text
     assert "Traceback" not in response.text
     assert "in fail" in caplog.text  # the traceback
@@ -404,7 +410,7 @@ def test_a_labeling_config_that_is_no_xml_is_the_clients_error(client: FlaskClie
 
     response = ask(init_app(Parsing).test_client(), label_config="<View>")
     assert response.status_code == 400
-    assert "labeling config of project 4 is not valid" in response.json["error"]
+    assert "labeling config of project 4 is not valid" in response.get_json()["error"]
 
 
 def test_setup_and_predict_tell_the_same_version_however_the_class_makes_it(captured: Captured) -> None:
@@ -418,8 +424,8 @@ def test_setup_and_predict_tell_the_same_version_however_the_class_makes_it(capt
 
     client = init_app(Computed).test_client()
     body = captured("setup")
-    version = client.post("/setup", json=body).json["model_version"]
-    (prediction, _) = ask(client, label_config=body["schema"]).json["results"]
+    version = client.post("/setup", json=body).get_json()["model_version"]
+    (prediction, _) = ask(client, label_config=body["schema"]).get_json()["results"]
     assert prediction["model_version"] == version == f"weights-{len(body['schema'])}"
 
 
@@ -432,7 +438,7 @@ def test_a_version_is_never_null(nothing: str | None, captured: Captured) -> Non
 
     client = init_app(Nothing).test_client()
     assert client.post("/setup", json=captured("setup")).json == {"model_version": "0.0.1"}
-    assert [each["model_version"] for each in ask(client).json["results"]] == ["0.0.1", "0.0.1"]
+    assert [each["model_version"] for each in ask(client).get_json()["results"]] == ["0.0.1", "0.0.1"]
 
 
 # /webhook
@@ -446,7 +452,7 @@ def test_the_model_learns_from_an_event(client: FlaskClient, captured: Captured,
     body = captured(name)
     response = client.post("/webhook", json=body)
     assert response.status_code == 201
-    assert response.json["job"]
+    assert response.get_json()["job"]
     model, event, data = Recorder.events.get(timeout=10)
     assert event == body["action"] == name.upper()
     assert data == body
@@ -509,7 +515,7 @@ def test_events_with_nothing_to_learn(client: FlaskClient, captured: Captured, n
 def test_other_events(client: FlaskClient, body: dict[str, Any], status: int, answer: Any) -> None:
     response = client.post("/webhook", json=body)
     assert response.status_code == status
-    assert response.json == answer if status == 200 else answer in response.json["error"]
+    assert response.json == answer if status == 200 else answer in response.get_json()["error"]
     assert Recorder.events.empty()
 
 
@@ -543,7 +549,7 @@ def test_events_are_answered_while_the_model_still_learns_and_kept_in_order(gate
     # No fit can end before the gate opens, so these answers don't wait for one.
     answers = [client.post("/webhook", json=body) for body in bodies]
     assert [answer.status_code for answer in answers] == [201] * 4
-    assert len({answer.json["job"] for answer in answers}) == 4
+    assert len({answer.get_json()["job"] for answer in answers}) == 4
     assert Slow.events.empty()
     gate.set()
     assert [Slow.events.get(timeout=10)[2]["number"] for _ in range(3)] == [0, 2, 3]
@@ -553,7 +559,7 @@ def test_an_error_in_fit_is_logged(caplog: pytest.LogCaptureFixture, gate: threa
     Slow.gate = gate
     gate.set()
     client = init_app(Slow).test_client()
-    job = client.post("/webhook", json={"action": "START_TRAINING", "fails": True}).json["job"]
+    job = client.post("/webhook", json={"action": "START_TRAINING", "fails": True}).get_json()["job"]
     client.post("/webhook", json={"action": "START_TRAINING"})
     Slow.events.get(timeout=10)  # the second, so the first has ended
     assert job in caplog.text
@@ -611,7 +617,7 @@ def test_metrics(client: FlaskClient) -> None:
 def test_pages_that_are_not_there(client: FlaskClient, method: str, path: str, status: int) -> None:
     response = client.open(path, method=method)
     assert response.status_code == status
-    assert response.json["error"]
+    assert response.get_json()["error"]
     assert ("Allow" in response.headers) == (status == 405)
 
 
@@ -619,7 +625,7 @@ def test_a_body_that_is_too_large(client: FlaskClient) -> None:
     client.application.config["MAX_CONTENT_LENGTH"] = 100
     response = ask(client)
     assert response.status_code == 413
-    assert response.json["error"]
+    assert response.get_json()["error"]
 
 
 def test_two_applications_in_one_process(captured: Captured) -> None:
@@ -630,8 +636,8 @@ def test_two_applications_in_one_process(captured: Captured) -> None:
     second = init_app(Other, basic_auth_user="u", basic_auth_pass="p")
     assert isinstance(first, Flask)
     assert api._server is second
-    assert first.test_client().get("/health").json["model_class"] == "Recorder"
-    assert second.test_client().get("/health").json["model_class"] == "Other"
+    assert first.test_client().get("/health").get_json()["model_class"] == "Recorder"
+    assert second.test_client().get("/health").get_json()["model_class"] == "Other"
     assert first.test_client().get("/versions").json == {"versions": ["0.0.1"]}
     assert second.test_client().get("/versions").status_code == 401
 

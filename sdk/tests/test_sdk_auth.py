@@ -7,7 +7,6 @@ from base64 import b64encode
 
 import pytest
 from flask.testing import FlaskClient
-
 from label_studio_ml.api import init_app
 from label_studio_ml.auth import credentials
 from label_studio_ml.model import LabelStudioMLBase
@@ -103,7 +102,7 @@ def test_everything_else_is_a_401(client: FlaskClient, header: str | None) -> No
     response = client.get("/versions", environ_overrides=environment)
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
-    assert "basic authentication" in response.json["error"]
+    assert "basic authentication" in response.get_json()["error"]
 
 
 def test_a_thousand_random_headers_are_401(client: FlaskClient) -> None:

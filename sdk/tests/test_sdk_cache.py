@@ -10,11 +10,11 @@ import sys
 import tempfile
 import textwrap
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
 from label_studio_ml import cache as cache_module
 from label_studio_ml.cache import Cache, SQLiteCache, create_cache, default_directory, shared_cache
 
@@ -26,7 +26,7 @@ def run(script: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def output(process: subprocess.Popen[str]) -> str:
-    text, _ = process.communicate(timeout=30)
+    text, _ = process.communicate(timeout=300)
     assert process.returncode == 0
     return text
 
@@ -188,7 +188,9 @@ def a_damaged_database(directory: Path) -> Path:
         a_damaged_database,
     ],
 )
-def test_a_failing_disk_costs_the_cache_alone(broken, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_disk_costs_the_cache_alone(
+    broken: Callable[[Path], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     cache = create_cache("sqlite", broken(tmp_path / "directory"))
     assert cache.get("4", "key") is None
     assert cache.values("key") == []
@@ -295,5 +297,5 @@ def test_a_directory_has_one_cache_in_a_process(tmp_path: Path) -> None:
 
 
 def test_an_unknown_type_is_refused() -> None:
-    with pytest.raises(ValueError, match="'redis'.*'sqlite'"):
+    with pytest.raises(ValueError, match=r"'redis'.*'sqlite'"):
         create_cache("redis")

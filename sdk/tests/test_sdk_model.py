@@ -10,7 +10,6 @@ from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
-
 from label_studio_ml import model as model_module
 from label_studio_ml.model import LabelConfigError, LabelStudioMLBase, predict_fn, update_fn
 
@@ -212,7 +211,7 @@ def test_extra_params(given: Any, expected: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("given", ["[1]", "no JSON", [1], 5])
 def test_extra_params_are_an_object(given: Any) -> None:
-    with pytest.raises(ValueError, match="JSON object|Expecting value"):
+    with pytest.raises(ValueError, match=r"JSON object|Expecting value"):
         LabelStudioMLBase("4").set_extra_params(given)
 
 
@@ -356,7 +355,7 @@ def test_preload_task_data(model: LabelStudioMLBase, data: dict[str, Any], loade
 
 
 def test_preload_task_data_in_parts(model: LabelStudioMLBase) -> None:
-    task = {"id": 1, "data": {"a": "/data/upload/4/text.txt", "b": "/data/upload/4/x.bin"}}
+    task: dict[str, Any] = {"id": 1, "data": {"a": "/data/upload/4/text.txt", "b": "/data/upload/4/x.bin"}}
     assert model.preload_task_data(task, "/data/upload/4/text.txt") == "größer"
     path = model.preload_task_data(task, task["data"]["b"], read_file=False)
     assert Path(path).read_bytes() == b"\xff\x00"

@@ -6,11 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from label_studio_ml.response import ModelResponse, results_json
 from label_studio_sdk.label_interface import LabelInterface
 from label_studio_sdk.label_interface.objects import PredictionValue
 from pydantic import ValidationError
-
-from label_studio_ml.response import ModelResponse, results_json
 
 
 def versions(response: ModelResponse) -> list[Any]:
@@ -67,7 +66,7 @@ def test_regions_of_label_studios_sdk_are_written() -> None:
     )
     region = interface.get_tag("c").label("A")
     response = ModelResponse(predictions=[PredictionValue(result=[region])])
-    with pytest.warns(Warning):  # of label_studio_sdk, which still calls pydantic 1's dict()
+    with pytest.warns(DeprecationWarning, match="dict"):  # of label_studio_sdk, which still has pydantic 1's dict()
         written = json.loads(results_json(response, [{}]))
     ((written_region,),) = [item["result"] for item in written["results"]]
     assert written_region["from_name"] == "c"

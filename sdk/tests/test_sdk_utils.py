@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-
 from label_studio_ml import utils
 from label_studio_ml.utils import InMemoryLRUDictCache
+from PIL import Image
 
 IMAGE: dict[str, Any] = {"type": "Image", "value": "image"}
 BOXES: dict[str, Any] = {"type": "RectangleLabels", "to_name": ["img"], "inputs": [IMAGE], "labels": ["A", "B"]}
@@ -103,7 +102,8 @@ def test_get_choice() -> None:
     box = {"value": {"rectanglelabels": ["A"]}}
     assert utils.get_choice(annotated({"value": {"choices": ["Yes", "No"]}})) == "Yes"
     assert utils.get_choice(annotated(box, {"value": {"choices": ["No"]}})) == "No"
-    for without in ({}, {"annotations": []}, annotated(), annotated(box), annotated({"value": {"choices": []}})):
+    nothing: list[dict[str, Any]] = [{}, {"annotations": []}, annotated(), annotated({"value": {"choices": []}})]
+    for without in [*nothing, annotated(box)]:
         with pytest.raises(ValueError, match="no annotation with a choice"):
             utils.get_choice(without)
 
