@@ -38,7 +38,7 @@ PAT = jwt(token_type="refresh", exp=8071334400, iat=864134400, user_id="1")
 
 
 def settings(url: str | None = None, key: str | None = None, **more: Any) -> Settings:
-    return Settings(label_studio_url=url, label_studio_api_key=key, **more)  # type: ignore[call-arg]
+    return Settings(label_studio_url=url, label_studio_api_key=key, **more)
 
 
 @pytest.fixture(autouse=True)
@@ -105,9 +105,17 @@ def at_once(work: Callable[[], Any]) -> list[Any]:
         pytest.param(URL, f" {LEGACY}\n", None, None, URL, {URL: f"Token {LEGACY}"}, id="pasted with a line break"),
         pytest.param(URL, LEGACY, "http://ls:1", OTHER, URL, {URL: f"Token {LEGACY}"}, id="settings win"),
         pytest.param(URL, None, "http://ls:1", OTHER, URL, {URL: f"Token {OTHER}"}, id="their token, our address"),
-        pytest.param(None, None, "http://ls:1", OTHER, "http://ls:1", {"http://ls:1": f"Token {OTHER}"}, id="all theirs"),
         pytest.param(
-            None, LEGACY, "http://ls:1", OTHER, "http://ls:1", {"http://ls:1": f"Token {OTHER}"}, id="our key stays here"
+            None, None, "http://ls:1", OTHER, "http://ls:1", {"http://ls:1": f"Token {OTHER}"}, id="all theirs"
+        ),
+        pytest.param(
+            None,
+            LEGACY,
+            "http://ls:1",
+            OTHER,
+            "http://ls:1",
+            {"http://ls:1": f"Token {OTHER}"},
+            id="our key stays here",
         ),
         pytest.param(None, LEGACY, "http://ls:1", "", "http://ls:1", {}, id="our key stays here, they have none"),
         pytest.param(None, LEGACY, None, None, None, {}, id="our key and no address"),
@@ -115,19 +123,35 @@ def at_once(work: Callable[[], Any]) -> list[Any]:
         pytest.param(None, None, ["http://ls"], {"a": 1}, None, {}, id="of other types"),
         pytest.param(URL, "to\nken", None, None, URL, {}, id="would break the header"),
         pytest.param(URL, "tökén", None, None, URL, {}, id="not ASCII"),
-        pytest.param(URL, jwt(token_type="access"), None, None, URL, {URL: f"Bearer {jwt(token_type='access')}"}, id="access"),
+        pytest.param(
+            URL, jwt(token_type="access"), None, None, URL, {URL: f"Bearer {jwt(token_type='access')}"}, id="access"
+        ),
         pytest.param(f"{URL}/ls/", LEGACY, None, None, f"{URL}/ls", {URL: f"Token {LEGACY}"}, id="sub-path"),
-        pytest.param("HTTP://LS/", LEGACY, None, None, "http://ls", {"http://ls:80": f"Token {LEGACY}"}, id="default port"),
+        pytest.param(
+            "HTTP://LS/", LEGACY, None, None, "http://ls", {"http://ls:80": f"Token {LEGACY}"}, id="default port"
+        ),
     ],
 )
 def test_who_gets_which_token(
-    url: str | None, key: str | None, hostname: object, token: object, expected_url: str | None, expected: dict[str, str]
+    url: str | None,
+    key: str | None,
+    hostname: object,
+    token: object,
+    expected_url: str | None,
+    expected: dict[str, str],
 ) -> None:
     server = LabelStudio.from_settings(settings(url, key), hostname=hostname, access_token=token)
     assert server.url == expected_url
     sent = {
         origin: server.headers_for(f"{origin}/data/upload/1/a.jpg").get("Authorization")
-        for origin in (URL, "http://ls:1", "http://ls:80", "http://label-studio", "https://label-studio:8080", "http://evil")
+        for origin in (
+            URL,
+            "http://ls:1",
+            "http://ls:80",
+            "http://label-studio",
+            "https://label-studio:8080",
+            "http://evil",
+        )
     }
     assert {origin: value for origin, value in sent.items() if value} == expected
     assert not any(secret in repr(server) for secret in (LEGACY, OTHER, PAT))
@@ -155,7 +179,9 @@ def test_addresses_that_only_look_like_its_own(url: str) -> None:
 def test_key_without_address_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         LabelStudio.from_settings(settings(None, LEGACY), hostname="http://ls", access_token=OTHER)
-    assert [(record.levelno, "LABEL_STUDIO_URL" in record.message) for record in caplog.records] == [(logging.WARNING, True)]
+    assert [(record.levelno, "LABEL_STUDIO_URL" in record.message) for record in caplog.records] == [
+        (logging.WARNING, True)
+    ]
     assert LEGACY not in caplog.text
 
 

@@ -159,12 +159,18 @@ def reason(error: BaseException) -> str:
         return "took longer than DOWNLOAD_TIMEOUT allows"
     if isinstance(error, requests.exceptions.SSLError):
         return f"no secure connection ({getattr(cause, 'verify_message', None) or type(cause).__name__})"
+    if isinstance(error, requests.exceptions.ContentDecodingError):
+        return "the compressed answer is damaged"
+    if isinstance(cause, urllib3.exceptions.InvalidChunkLength):
+        return "the connection ended without a proper HTTP answer"
     if isinstance(cause, (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead)):
         # urllib3 reports counts here, http.client the bytes themselves.
         got = cause.partial if isinstance(cause.partial, int) else len(cause.partial)
         return f"the connection ended early, after {got} bytes"
     if isinstance(cause, (http.client.HTTPException, urllib3.exceptions.ProtocolError)):
         return "the connection ended without a proper HTTP answer"
+    if isinstance(cause, ValueError):
+        return "not an address that can be opened"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower()
     return f"the request failed ({type(cause).__name__})"
@@ -194,9 +200,14 @@ class _NoAuth(AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Redirects are the caller's: requests would read the whole body and prepare the next request all the same."""
+
+
 @lru_cache(maxsize=1)
 def _session() -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     # Compressed answers would make the size limit a limit on something else.
     session.headers.update({"User-Agent": "yolo-backend", "Accept": "*/*", "Accept-Encoding": "identity"})
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # shared by all projects: remembers nothing
