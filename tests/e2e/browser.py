@@ -19,6 +19,9 @@ from .truth import Box
 
 VIEWPORT = (1280, 800)
 
+# Milliseconds for what takes one or two seconds on an idle machine.
+_PATIENCE = 30_000
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 # A test machine may have no network, and what the browser does for itself is no part of the test.
 _ARGUMENTS = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
@@ -83,32 +86,29 @@ class Editor:
         self._label_of = {_rgb(color): label for label, color in colors.items()}
 
     def open(self, project: int, task: int, *, regions: int, stream: bool = False) -> None:
-        """Open a task and wait until this many regions are listed and drawn.
+        """Open a task and wait until this many regions are drawn.
 
         ``stream`` leaves out the list of tasks, as when all tasks are labelled one after the other.
         """
         self.page.goto(f"{self._url}/projects/{project}/data?task={task}" + ("&labeling=1" if stream else ""))
-        for attempts_left in (2, 1, 0):
-            try:
-                self.wait_for_regions(regions)
-                return
-            except PlaywrightTimeout:
-                # Opened right after another project's page, a task sometimes shows before its predictions have come.
-                if not attempts_left:
-                    raise
-                self.page.reload()
+        try:
+            self.wait_for_regions(regions)
+        except PlaywrightTimeout:
+            # Opened right after another project's page, a task sometimes shows before its predictions have come.
+            self.page.reload()
+            self.wait_for_regions(regions)
 
     def wait_for_regions(self, count: int) -> None:
-        """Wait until this many regions are listed and drawn. Raises playwright's TimeoutError after 15 s."""
-        self.page.wait_for_function(_LOADED, timeout=15_000)
-        self.page.wait_for_function(f"({_RECTANGLES})().length === {count}", timeout=15_000)
+        """Wait until this many regions are drawn. Raises playwright's TimeoutError when they don't come."""
+        self.page.wait_for_function(_LOADED, timeout=_PATIENCE)
+        self.page.wait_for_function(f"({_RECTANGLES})().length === {count}", timeout=_PATIENCE)
 
     def show_prediction(self, model_version: str, *, regions: int) -> None:
         """Choose the tab of the prediction that this model version made."""
         self.page.get_by_text(model_version, exact=True).first.click()
         # Away from the tab, or its tooltip covers the picture.
         self.page.mouse.move(*(side - 1 for side in VIEWPORT))
-        self.page.wait_for_function("() => Htx.annotationStore.selected.type === 'prediction'", timeout=15_000)
+        self.page.wait_for_function("() => Htx.annotationStore.selected.type === 'prediction'", timeout=_PATIENCE)
         self.wait_for_regions(regions)
 
     def show_labels(self) -> None:
@@ -117,7 +117,7 @@ class Editor:
 
     def submit(self) -> None:
         """Press Submit, and wait until the annotation is saved."""
-        with self.page.expect_response(re.compile(r"/api/tasks/\d+/annotations"), timeout=15_000) as saved:
+        with self.page.expect_response(re.compile(r"/api/tasks/\d+/annotations"), timeout=_PATIENCE) as saved:
             self.page.get_by_role("button", name="Submit").click()
         assert saved.value.ok
 
