@@ -27,7 +27,7 @@ from ultralytics import YOLO
 from ultralytics.engine.results import Results
 
 from scenes import HELD_OUT, Scene, draw_scene
-from scenes.datasets import TASKS, write_dataset
+from scenes.datasets import TASKS, data_of, write_datasets
 
 FOLDER = Path(__file__).resolve().parent
 SEED = 77
@@ -60,7 +60,7 @@ def evaluate(weights: Path, data: Path, *, image_size: int | None, scenes: int) 
     image_size = image_size or int(model.overrides["imgsz"])
     task = str(model.task)
     metrics = model.val(
-        data=str(_dataset(data, task, scenes)), imgsz=image_size, device="cpu", batch=8, plots=False, verbose=False,
+        data=str(data_of(draw_data(data, scenes), task)), imgsz=image_size, device="cpu", batch=8, plots=False, verbose=False,
         project=str(data / "runs"), workers=0,
     )  # fmt: skip
     if task == "classify":
@@ -84,13 +84,14 @@ def evaluate(weights: Path, data: Path, *, image_size: int | None, scenes: int) 
     )
 
 
-def _dataset(data: Path, task: str, scenes: int) -> Path:
-    root = data / f"{task}-{scenes}"
+def draw_data(data: Path, scenes: int) -> Path:
+    """The scenes to score as data sets of all tasks, drawn unless they are there; returns their folder."""
+    root = data / f"held-out-{scenes}"
     if not (root / "complete").exists():
-        # The library asks for both parts; only "val", from the held-out families, is scored.
-        write_dataset(root, task, seed=SEED - 1, train=20 if task == "classify" else 1, held_out=scenes)
+        # The library asks for a part to train on as well; only "val", from the held-out families, is scored.
+        write_datasets(root, seed=SEED - 1, train=20, held_out=scenes)
         (root / "complete").touch()
-    return root if task == "classify" else root / "data.yaml"
+    return root
 
 
 def milliseconds(model: YOLO, scenes: list[Scene], image_size: int) -> float:

@@ -27,12 +27,13 @@ from ultralytics import YOLO
 from ultralytics.engine.trainer import BaseTrainer
 from weights import save_weights
 
-from scenes.datasets import TASKS, write_dataset
+from scenes.datasets import TASKS, data_of, write_datasets
 
 #: The n scale of YOLO11 has width 0.25 and 2.6 M parameters; half of that width does for two classes.
 WIDTH = 0.125
 SUFFIX = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
 SEED = 20
+SCENES = 1800
 #: Every batch is a step (``nbs`` below): the library would gather 64 images for one, too few steps for a short training.
 BATCH = 16
 
@@ -41,8 +42,9 @@ BATCH = 16
 class Recipe:
     """How one task is trained."""
 
-    scenes: int
     epochs: int
+    #: How much of the scenes it sees.
+    fraction: float = 1.0
     image_size: int = 320
     learning_rate: float = 0.002
     mosaic: float = 0.5
@@ -51,11 +53,11 @@ class Recipe:
 
 
 RECIPES = {
-    "detect": Recipe(scenes=1800, epochs=8),
-    "segment": Recipe(scenes=1200, epochs=5),
-    "pose": Recipe(scenes=1500, epochs=8, mirror=0.0),
-    "obb": Recipe(scenes=1200, epochs=5),
-    "classify": Recipe(scenes=1200, epochs=8, image_size=224),
+    "detect": Recipe(epochs=8),
+    "segment": Recipe(epochs=5, fraction=0.7),
+    "pose": Recipe(epochs=8, mirror=0.0),
+    "obb": Recipe(epochs=5, fraction=0.7),
+    "classify": Recipe(epochs=8, image_size=224),
 }
 
 
@@ -83,10 +85,9 @@ def use_fast_layout(trainer: BaseTrainer) -> None:
 def train(task: str, out: Path, *, start: Path | None, work: Path, epochs: int | None = None) -> None:
     """Draw the scenes, train, and write the weights to ``out``; ``start`` gives the layers that fit."""
     recipe = RECIPES[task]
-    data = work / "data" / task
-    description = data if task == "classify" else data / "data.yaml"
+    data = work / "data"
     if not (data / "complete").exists():
-        description = write_dataset(data, task, seed=SEED, train=recipe.scenes, held_out=60)
+        write_datasets(data, seed=SEED, train=SCENES, held_out=60)
         (data / "complete").touch()
     model = YOLO(model_description(task, work), task=task)
     if start is not None:
@@ -94,7 +95,8 @@ def train(task: str, out: Path, *, start: Path | None, work: Path, epochs: int |
     model.add_callback("on_train_start", use_fast_layout)
     model.add_callback("on_train_epoch_start", use_all_cores)
     model.train(
-        data=str(description),
+        data=str(data_of(data, task)),
+        fraction=recipe.fraction,
         epochs=epochs or recipe.epochs,
         imgsz=recipe.image_size,
         batch=BATCH,

@@ -33,40 +33,56 @@ def label_line(task: str, item: SceneObject, width: int, height: int) -> str:
     return " ".join([str(LABELS.index(item.label)), *(f"{number:.6f}" for number in numbers)])
 
 
-def write_dataset(root: Path, task: str, *, seed: int, train: int, held_out: int) -> Path:
-    """Draw the scenes of a task under ``root``; returns what the library wants as ``data``: a YAML file or a folder."""
+def write_datasets(root: Path, *, seed: int, train: int, held_out: int) -> None:
+    """Draw scenes once and write them as a data set of each task: ``root/detect``, ``root/segment`` and so on."""
+    root.mkdir(parents=True, exist_ok=True)
     jobs = [
-        partial(_write_scenes, root, task, split, families, seed + offset, range(start, min(start + 50, count)))
+        partial(_write_scenes, root, split, families, seed + offset, range(start, min(start + 50, count)))
         for split, families, offset, count in (("train", "train", 0, train), ("val", "held out", 1, held_out))
         for start in range(0, count, 50)
     ]
     with ProcessPoolExecutor(max_workers=os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         for finished in [pool.submit(job) for job in jobs]:
             finished.result()
-    if task == "classify":
-        return root
-    lines = [f"path: {root}", "train: images/train", "val: images/val", "names:"]
+    for task in TASKS:
+        if task != "classify":
+            _describe(root / task, task)
+
+
+def data_of(root: Path, task: str) -> Path:
+    """What the library wants as ``data``: the description of a data set, or for classes the folder itself."""
+    return root / task if task == "classify" else root / task / "data.yaml"
+
+
+def _describe(folder: Path, task: str) -> None:
+    folder.mkdir(exist_ok=True)
+    lines = [f"path: {folder}", "train: images/train", "val: images/val", "names:"]
     lines += [f"  {index}: {label}" for index, label in enumerate(LABELS)]
     if task == "pose":
         # Mirrored, the corners change places: 0 and 1, 2 and 3.
         lines += ["kpt_shape: [4, 2]", "flip_idx: [1, 0, 3, 2]"]
-    description = root / "data.yaml"
-    description.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return description
+    (folder / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _write_scenes(root: Path, task: str, split: str, families: str, seed: int, indices: range) -> None:
+def _write_scenes(root: Path, split: str, families: str, seed: int, indices: range) -> None:
     for index in indices:
-        if task == "classify":
-            for number, (label, image) in enumerate(draw_crops(seed, index, families=FAMILIES[families])):
-                _write_image(root / split / label / f"{index:05d}-{number}.jpg", image)
-            continue
         scene = draw_scene(seed, index, families=FAMILIES[families])
+        for number, (label, image) in enumerate(cut_crops(scene, seed, index)):
+            _write_image(root / "classify" / split / label / f"{index:05d}-{number}.jpg", image)
         height, width = scene.image.shape[:2]
-        _write_image(root / "images" / split / f"{index:05d}.jpg", scene.image)
-        labels = root / "labels" / split / f"{index:05d}.txt"
-        labels.parent.mkdir(parents=True, exist_ok=True)
-        labels.write_text("\n".join(label_line(task, item, width, height) for item in scene.objects), encoding="utf-8")
+        drawn = root / "detect" / "images" / split / f"{index:05d}.jpg"
+        _write_image(drawn, scene.image)
+        for task in TASKS:
+            if task == "classify":
+                continue
+            labels = root / task / "labels" / split / f"{index:05d}.txt"
+            labels.parent.mkdir(parents=True, exist_ok=True)
+            lines = [label_line(task, item, width, height) for item in scene.objects]
+            labels.write_text("\n".join(lines), encoding="utf-8")
+            if task != "detect":
+                linked = root / task / "images" / split / drawn.name
+                linked.parent.mkdir(parents=True, exist_ok=True)
+                os.link(drawn, linked)
 
 
 def _write_image(path: Path, image: np.ndarray) -> None:
@@ -89,14 +105,11 @@ class _Cut:
         return image[self.top : self.bottom, self.left : self.right]
 
 
-def draw_crops(
-    *seed: int, families: Mapping[str, backgrounds.Painter] = backgrounds.TRAINING
-) -> Iterator[tuple[str, np.ndarray]]:
+def cut_crops(scene: Scene, *seed: int) -> Iterator[tuple[str, np.ndarray]]:
     """Images to classify, cut from one scene, each with codes of one class only or with none: (class, pixels).
 
     At most one per class, so that the classes stay about as frequent as in the scenes.
     """
-    scene = draw_scene(*seed, families=families)
     rng = np.random.default_rng([*seed, 1])
     height, width = scene.image.shape[:2]
     for label in LABELS:

@@ -11,7 +11,7 @@ pytest.importorskip("barcode", reason="pip install -r models/requirements-train.
 
 from scenes import BARCODE, HELD_OUT, LABELS, QR_CODE, TRAINING, Scene, SceneObject, draw_scene
 from scenes.codes import BARCODE_SYMBOLOGIES, draw_code
-from scenes.datasets import NONE, draw_crops, label_line, write_dataset
+from scenes.datasets import NONE, cut_crops, data_of, label_line, write_datasets
 
 # Plain grounds, so that these tests do without the photos.
 PLAIN = {"paper": TRAINING["paper"], "wood": TRAINING["wood"]}
@@ -128,11 +128,13 @@ def test_label_line(task: str, numbers: str) -> None:
     assert label_line(task, item, 100, 200) == f"1 {numbers}"
 
 
-def test_crops_are_of_one_class() -> None:
-    labels = [label for index in range(8) for label, crop in draw_crops(2, index, families=PLAIN) if crop.size]
-    assert set(labels) == {*LABELS, NONE}
+def test_crops_are_of_one_class(scenes: list[Scene]) -> None:
+    crops = [crop for index, scene in enumerate(scenes) for crop in cut_crops(scene, index)]
+    assert {label for label, _ in crops} == {*LABELS, NONE}
+    assert all(image.shape[2] == 3 and image.size for _, image in crops)
 
 
-def test_dataset_of_nothing(tmp_path: Path) -> None:
-    description = write_dataset(tmp_path, "pose", seed=1, train=0, held_out=0)
-    assert "kpt_shape: [4, 2]" in description.read_text()
+def test_datasets_of_nothing(tmp_path: Path) -> None:
+    write_datasets(tmp_path, seed=1, train=0, held_out=0)
+    assert "kpt_shape: [4, 2]" in data_of(tmp_path, "pose").read_text()
+    assert data_of(tmp_path, "classify") == tmp_path / "classify"
