@@ -155,7 +155,7 @@ class Engine:
             pictures = {
                 (index, page): picture for index in regions for page, picture in enumerate(batch[index][one.source])
             }
-            for (index, page), outcome in _run(model, one, pictures).items():
+            for (index, page), outcome in run(model, one, pictures).items():
                 if index not in regions:
                     continue
                 try:
@@ -243,7 +243,7 @@ def map_ahead(
             future.cancel()
 
 
-def _run(model: Model, one: Pass, pictures: Mapping[Key, Picture]) -> dict[Key, Results | Exception]:
+def run(model: Model, one: Pass, pictures: Mapping[Key, Picture]) -> dict[Key, Results | Exception]:
     """Run one pass. A batch that fails is tried again in halves, so that only what can't be predicted is lost."""
     if not pictures:
         return {}
@@ -263,7 +263,7 @@ def _run(model: Model, one: Pass, pictures: Mapping[Key, Picture]) -> dict[Key, 
         keys = list(pictures)
         middle = len(keys) // 2
         halves = ({key: pictures[key] for key in half} for half in (keys[:middle], keys[middle:]))
-        return {key: outcome for half in halves for key, outcome in _run(model, one, half).items()}
+        return {key: outcome for half in halves for key, outcome in run(model, one, half).items()}
 
 
 def _task_keys(tasks: Sequence[Task]) -> list[str]:

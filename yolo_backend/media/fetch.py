@@ -124,6 +124,12 @@ def _refusal(response: requests.Response, source: Remote, url: str, label_studio
             return f"{text}: this server wants credentials, which are sent to LABEL_STUDIO_URL alone"
         if label_studio.owns(source.url) and origin(url)[1] == origin(source.url)[1]:
             return f"{text}: Label Studio redirects to this address: set LABEL_STUDIO_URL to it"
+    if response.status_code == 404 and trusted and not redirected:
+        path = urlsplit(url).path
+        if path.endswith("/resolve/"):
+            return f"{text}: no cloud storage of its project in Label Studio opens it"
+        if "/data/upload/" in path:  # for a file that is gone it says 500
+            return f"{text}: no uploads at this address: is LABEL_STUDIO_URL right, with its sub-path?"
     if response.status_code == 500 and trusted:
         return f"{text}: Label Studio answers so when the file is gone"
     return text

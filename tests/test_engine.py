@@ -1,0 +1,220 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from yolo_backend.engine import Engine, map_ahead, run, task_value
+from yolo_backend.errors import MediaError
+from yolo_backend.label_studio import LabelStudio
+from yolo_backend.media import Picture
+from yolo_backend.settings import PROJECT_DIR, Settings
+
+IMAGES = PROJECT_DIR / "examples" / "images"
+NOWHERE = LabelStudio(url=None)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """An engine that may read the sample images as Label Studio's local files."""
+    return Engine(
+        Settings(model_dir=tmp_path_factory.mktemp("data"), local_files_document_root=IMAGES, batch_size=2, fetch_threads=2)
+    )
+
+
+def local(name: str) -> str:
+    return f"/data/local-files/?d={name}"
+
+
+def rectangles(name: str, to: str = "image", attributes: str = 'model_path="demo-detect.pt"') -> str:
+    labels = '<Label value="qr_code"/><Label value="barcode"/>'
+    return f'<RectangleLabels name="{name}" toName="{to}" {attributes}>{labels}</RectangleLabels>'
+
+
+IMAGE = '<Image name="image" value="$image"/>'
+CONFIG = f"<View>{IMAGE}{rectangles('box')}</View>"
+
+
+@pytest.mark.parametrize(
+    ("data", "value", "expected"),
+    [
+        ({"image": "a.jpg"}, "$image", "a.jpg"),
+        ({"a": {"b": "c.jpg"}}, "$a.b", "c.jpg"),
+        ({"a.b": "dotted.jpg", "a": {"b": "c.jpg"}}, "$a.b", "dotted.jpg"),
+        ({"image": None}, "$image", None),
+        ({}, "http://host/fixed.jpg", "http://host/fixed.jpg"),
+    ],
+)
+def test_an_object_tag_shows_a_value_of_the_task(data: dict[str, Any], value: str, expected: object) -> None:
+    assert task_value({"data": data}, value) == expected
+
+
+@pytest.mark.parametrize("task", [{}, {"data": None}, {"data": []}, {"data": {}}, {"data": {"images": "a.jpg"}}])
+def test_a_task_without_the_key_is_an_error(task: dict[str, Any]) -> None:
+    with pytest.raises(MediaError, match="no 'image', which the labeling config shows"):
+        task_value(task, "$image")
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 10])
+def test_items_are_mapped_in_order_and_not_too_far_ahead(count: int) -> None:
+    begun, lock = [], threading.Lock()
+
+    def square(number: int) -> int:
+        with lock:
+            begun.append(number)
+        return number * number
+
+    results = []
+    with ThreadPoolExecutor(4) as pool:
+        for done, future in enumerate(map_ahead(pool, square, range(count), window=3)):
+            results.append(future.result())
+            with lock:
+                assert max(begun) < done + 3
+    assert results == [number * number for number in range(count)]
+
+
+class _Model:
+    """Stands in for a model that runs out of memory with more than ``most`` images, or fails on one image always."""
+
+    def __init__(self, most: int, broken: int | None = None) -> None:
+        self.most, self.broken = most, broken
+        self.batches: list[list[int]] = []
+
+    def predict(self, images: list[np.ndarray], **options: Any) -> list[Any]:
+        numbers = [int(image[0, 0, 0]) for image in images]
+        self.batches.append(numbers)
+        if len(images) > self.most or self.broken in numbers:
+            raise RuntimeError("out of memory")
+        return [SimpleNamespace(number=number) for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "broken", "lost"),
+    [(0, 1, None, []), (1, 1, None, []), (5, 1, None, []), (5, 8, None, []), (5, 8, 3, [3]), (1, 1, 0, [0])],
+)
+def test_a_batch_that_fails_is_tried_in_halves(count: int, most: int, broken: int | None, lost: list[int]) -> None:
+    model = _Model(most, broken)
+    pictures = {n: Picture(pixels=np.full((2, 2, 3), n, np.uint8), width=2, height=2) for n in range(count)}
+    one: Any = SimpleNamespace(confidence=0.5, iou=0.7, max_det=300, imgsz=None)
+    outcomes = run(model, one, pictures)  # type: ignore[arg-type]
+    assert [n for n, outcome in outcomes.items() if isinstance(outcome, Exception)] == lost
+    assert all(outcome.number == n for n, outcome in outcomes.items() if n not in lost)
+    assert list(outcomes) == list(range(count))
+
+
+def test_neighbours_change_nothing(engine: Engine) -> None:
+    """Whatever else is in the request, and however it is cut into batches, a task gets the same regions."""
+    names = sorted(path.name for path in IMAGES.glob("*.jpg"))[:5]
+    tasks = [{"id": number, "data": {"image": local(name)}} for number, name in enumerate(names)]
+    plan = engine.plan(CONFIG)
+    together = engine.predict(plan, tasks, NOWHERE)
+    alone = [engine.predict(plan, [task], NOWHERE)[0] for task in tasks]
+    backwards = engine.predict(plan, tasks[::-1], NOWHERE)[::-1]
+    assert all(prediction is not None for prediction in together)
+    assert together == alone == backwards
+
+
+def test_several_controls_and_images_in_one_config(engine: Engine) -> None:
+    config = f"""<View>
+      <Image name="a" value="$first"/><Image name="b" value="$second"/>
+      {rectangles("one", "a")}
+      {rectangles("two", "a", 'model_path="demo-detect.pt" model_score_threshold="0.99"')}
+      {rectangles("three", "b")}</View>"""
+    task = {"id": 1, "data": {"first": local("photo-01.jpg"), "second": local("photo-02.jpg")}}
+    (prediction,) = engine.predict(engine.plan(config), [task], NOWHERE)
+    assert prediction is not None
+    found = {
+        name: [region for region in prediction.regions if region["from_name"] == name] for name in ("one", "two", "three")
+    }
+    assert len(found["one"]) >= len(found["two"])
+    assert {region["to_name"] for region in found["one"]} == {"a"}
+    assert {region["to_name"] for region in found["three"]} == {"b"}
+    assert all(region["score"] >= 0.99 for region in found["two"])
+    ids = [region["id"] for region in prediction.regions]
+    assert len(ids) == len(set(ids))
+
+
+def test_pages_are_told_apart(engine: Engine) -> None:
+    config = f'<View><Image name="image" valueList="$pages"/>{rectangles("box")}</View>'
+    names = ["photo-01.jpg", "photo-02.jpg", "photo-01.jpg"]
+    tasks = [{"id": 1, "data": {"pages": [local(name) for name in names]}}, {"id": 2, "data": {"pages": []}}]
+    paged, empty = engine.predict(engine.plan(config), tasks, NOWHERE)
+    single = engine.predict(
+        engine.plan(CONFIG), [{"id": n, "data": {"image": local(name)}} for n, name in enumerate(names)], NOWHERE
+    )
+    assert empty is not None
+    assert empty.regions == []
+    assert empty.score == 0
+    assert paged is not None
+    for page, prediction in enumerate(single):
+        assert prediction is not None
+        on_page = [region["value"] for region in paged.regions if region["item_index"] == page]
+        assert on_page == [region["value"] for region in prediction.regions]
+    ids = [region["id"] for region in paged.regions]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_value_that_is_no_list_of_pages_is_that_tasks_failure(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = f'<View><Image name="image" valueList="$pages"/>{rectangles("box")}</View>'
+    assert engine.predict(engine.plan(config), [{"id": 3, "data": {"pages": "x.jpg"}}], NOWHERE) == [None]
+    assert "Task 3 left out: the task's data 'pages' is not a list" in caplog.text
+
+
+def test_a_problem_of_a_config_is_logged_once(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    config = CONFIG.replace('value="qr_code"', 'value="once" predicted_values="qr_codes"')
+    task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
+    for _ in range(3):
+        engine.predict(engine.plan(config), [task], NOWHERE)
+    warnings = [record.message for record in caplog.records if "qr_codes" in record.message]
+    assert len(warnings) == 1
+    assert "nearest: qr_code" in warnings[0]
+    assert "classes of the model: qr_code, barcode" in caplog.text
+
+
+def test_weights_of_another_task_are_left_out_once(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    polygons = '<PolygonLabels name="p" toName="image" model_path="demo-detect.pt"><Label value="barcode"/></PolygonLabels>'
+    plan = engine.plan(f"<View>{IMAGE}{polygons}{rectangles('box')}</View>")
+    task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
+    for _ in range(2):
+        (prediction,) = engine.predict(plan, [task], NOWHERE)
+        assert prediction is not None
+        assert {region["from_name"] for region in prediction.regions} == {"box"}
+    assert caplog.text.count("needs weights for segment, and demo-detect.pt are for detect") == 1
+
+
+def test_requests_at_once_share_one_model(engine: Engine) -> None:
+    task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
+    plan = engine.plan(CONFIG)
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: engine.predict(plan, [task], NOWHERE), range(12)))
+    assert all(answer == answers[0] for answer in answers)
+    assert engine.models.get("demo-detect.pt") is engine.models.get("demo-detect.pt")
+
+
+def test_replaced_weights_are_noticed(tmp_path: Path) -> None:
+    settings = Settings(model_root=tmp_path, model_dir=tmp_path, local_files_document_root=IMAGES)
+    engine = Engine(settings)
+    plan = engine.plan(CONFIG.replace("demo-detect.pt", "mine.pt"))
+    task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
+    assert engine.predict(plan, [task], NOWHERE) == [None]
+    missing = engine.model_version(plan)
+    content = (PROJECT_DIR / "models" / "demo-detect.pt").read_bytes()
+    (tmp_path / "mine.pt").write_bytes(content)
+    (prediction,) = engine.predict(plan, [task], NOWHERE)
+    assert prediction is not None
+    assert engine.model_version(plan) != missing
+    (tmp_path / "mine.pt").write_bytes(content[: len(content) // 2])
+    assert engine.predict(plan, [task], NOWHERE) == [None]
+
+
+def test_pictures_can_be_plotted_for_debugging(tmp_path: Path) -> None:
+    engine = Engine(Settings(model_dir=tmp_path, local_files_document_root=IMAGES, debug_plot=True))
+    engine.predict(engine.plan(CONFIG), [{"id": "4/2", "data": {"image": local("photo-01.jpg")}}], NOWHERE)
+    (plot,) = (tmp_path / "debug").iterdir()
+    assert plot.name == "task-4_2-0-demo-detect.jpg"
+    assert plot.stat().st_size > 10_000

@@ -1,0 +1,102 @@
+"""TimelineLabels: what a classification model sees in a video, as ranges of frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from yolo_backend.controls.attributes import attribute
+from yolo_backend.controls.base import Region
+from yolo_backend.controls.video_control import VideoControl
+from yolo_backend.video.frames import Frame
+from yolo_backend.video.observe import Observer
+from yolo_backend.video.ranges import Ranges
+
+if TYPE_CHECKING:
+    from ultralytics.engine.results import Results
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimelineLabels(VideoControl):
+    """Fills ``<TimelineLabels>``: one region for each range of frames, several labels at once if their scores say so.
+
+    A region holds a single range, although its value is a list: dragging an end in the editor would drop the others.
+    """
+
+    tag: ClassVar[str] = "TimelineLabels"
+    kind: ClassVar[str] = "timelinelabels"
+    yolo_tasks: ClassVar[tuple[str, ...]] = ("classify",)
+
+    model_frame_step: int = attribute(
+        1, "Every n-th frame is classified and speaks for those up to the next one.", low=1, high=1_000_000
+    )
+    model_max_gap: int = attribute(
+        5, "A label that goes off for at most so many frames stays on through them.", low=0, high=1_000_000
+    )
+    model_min_frames: int = attribute(
+        3, "Ranges of fewer frames are dropped, after gaps were bridged.", low=1, high=1_000_000
+    )
+
+    def observer(self, names: Mapping[int, str], data: Mapping[str, Any]) -> Observer:
+        """Return what collects the ranges of one video."""
+        return _Timeline(self, names, data)
+
+
+class _Timeline(Observer):
+    """Collects when each label is on in one video."""
+
+    def __init__(self, control: TimelineLabels, names: Mapping[int, str], data: Mapping[str, Any]) -> None:
+        self._control = control
+        self._names = names
+        self._editor = control.editor_frames(data)
+        self._ranges = {
+            label.value: Ranges(max_gap=control.model_max_gap, min_frames=control.model_min_frames)
+            for label in control.labels
+        }
+
+    def wants(self, frame: Frame) -> bool:
+        return self._classified(frame) is not None
+
+    def see(self, frame: Frame, result: Results) -> None:
+        span = self._classified(frame)
+        if span is None:
+            return
+        scores = result.probs.data.cpu().numpy()
+        on: dict[str, float] = {}
+        for found in self._control.kept_of(self._names, range(len(scores)), scores):
+            if found.label is not None:
+                on[found.label] = max(found.score, on.get(found.label, 0))
+        for label, score in on.items():
+            self._ranges[label].add(*span, score)
+
+    def regions(self, duration: float) -> Iterator[Region]:
+        frames = self._editor.count(duration)
+        found = [
+            (one.start, number, label, one)
+            for number, (label, ranges) in enumerate(self._ranges.items())
+            for one in ranges.finish(frames)
+        ]
+        for start, number, label, one in sorted(found, key=lambda item: item[:2]):
+            yield {
+                "id": self._control.local_id(f"{number}/{start}"),
+                "from_name": self._control.name,
+                "to_name": self._control.to_name,
+                "type": self._control.kind,
+                "value": {"ranges": [{"start": one.start, "end": one.end}], self._control.kind: [label]},
+                "score": round(one.score, 4),
+            }
+
+    def _classified(self, frame: Frame) -> tuple[int, int] | None:
+        """Return the frame numbers that a picture speaks for, both included, if it is one to be classified.
+
+        Frames 1, 1 + n, 1 + 2n, … of the editor are; a picture that stays on screen may be several of them.
+        """
+        shown = self._editor.shown(frame.start, frame.end)
+        step = self._control.model_frame_step
+        first = 1 + step * math.ceil((shown.start - 1) / step)
+        if first >= shown.stop:
+            return None
+        last = 1 + step * ((shown.stop - 2) // step)
+        return first, last + step - 1

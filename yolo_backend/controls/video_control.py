@@ -1,0 +1,54 @@
+"""What the control tags on a video have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from yolo_backend.controls.base import Control
+from yolo_backend.labeling_config import ControlTag, LabelingConfig, ObjectTag
+from yolo_backend.video.editor import EditorFrames, frame_rate
+from yolo_backend.video.observe import Observer
+
+if TYPE_CHECKING:
+    from yolo_backend.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoControl(Control):
+    """A control tag on a ``<Video>``: an observer sees the whole video, then it knows the regions.
+
+    Attributes:
+        frame_rate: of the ``<Video>`` tag, as it's written there.
+    """
+
+    object_tag: ClassVar[str] = "Video"
+
+    frame_rate: str | None = None
+
+    @classmethod
+    def from_tag(
+        cls, tag: ControlTag, shown: ObjectTag, config: LabelingConfig, settings: Settings
+    ) -> tuple[Control | None, list[str]]:
+        """Make the control of a tag; see `Control.from_tag`."""
+        control, problems = super().from_tag(tag, shown, config, settings)
+        if control is not None:
+            # Label Studio reads the names of attributes in any case, and its own templates write framerate.
+            attributes = {name.lower(): value for name, value in shown.attributes.items()}
+            control = control.with_fields({"frame_rate": attributes.get("framerate")})
+        return control, problems
+
+    @abstractmethod
+    def observer(self, names: Mapping[int, str], data: Mapping[str, Any]) -> Observer:
+        """Return what watches one video for this control.
+
+        Args:
+            names: the class names of the model that will look at the frames.
+            data: of the task, where the frame rate may be.
+        """
+
+    def editor_frames(self, data: Mapping[str, Any]) -> EditorFrames:
+        """Return how the editor numbers the frames of a task's video."""
+        return EditorFrames(frame_rate(self.frame_rate, data))

@@ -1,0 +1,242 @@
+"""VideoRectangle: objects of a detection model, followed through a video."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from yolo_backend.controls.attributes import Attribute, attribute
+from yolo_backend.controls.base import Control, Region
+from yolo_backend.controls.boxes import upright_boxes
+from yolo_backend.controls.video_control import VideoControl
+from yolo_backend.labeling_config import ControlTag, LabelingConfig, ObjectTag
+from yolo_backend.video.frames import Frame
+from yolo_backend.video.key_frames import key_frames
+from yolo_backend.video.observe import Observer
+from yolo_backend.video.tracking import APPEARANCE, CAMERA_MOTION, Parameter, Tracker, parameters_for, trackers
+
+if TYPE_CHECKING:
+    from ultralytics.engine.results import Results
+
+    from yolo_backend.settings import Settings
+
+DEFAULT_TRACKER = "botsort"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRectangle(VideoControl):
+    """Fills ``<VideoRectangle>`` with the labels of a ``<Labels>`` beside it: one region for each object.
+
+    Attributes:
+        tracker_parameters: those of the chosen tracker that are set, with their values.
+    """
+
+    tag: ClassVar[str] = "VideoRectangle"
+    kind: ClassVar[str] = "videorectangle"
+    yolo_tasks: ClassVar[tuple[str, ...]] = ("detect", "segment", "pose")
+
+    tracker_parameters: tuple[tuple[str, Parameter], ...] = ()
+
+    model_conf: float | None = attribute(
+        None,
+        "Boxes below this score are not followed. Lower than `model_score_threshold`, so that an object isn't lost where it "
+        "is hard to see.",
+        kind=float,
+        low=0,
+        high=1,
+        default_doc="`track_low_thresh` of the tracker, or the lowest score threshold if that is lower",
+    )
+    model_tracker: str = attribute(
+        DEFAULT_TRACKER,
+        "What tells which boxes of different frames are the same object: any tracker that the YOLO library ships. Its "
+        "parameters are attributes that start with its name, such as `botsort_track_buffer`.",
+    )
+    model_keyframe_tolerance: float = attribute(
+        0.5,
+        "Key frames are left out as long as no edge of a box moves by more than this, in percent of the picture. 0 keeps "
+        "every frame.",
+        low=0,
+        high=100,
+    )
+    model_max_gap: int = attribute(
+        5, "An object that is missing for more frames is switched off until it is seen again.", low=0, high=1_000_000
+    )
+
+    @classmethod
+    def from_tag(
+        cls, tag: ControlTag, shown: ObjectTag, config: LabelingConfig, settings: Settings
+    ) -> tuple[Control | None, list[str]]:
+        """Make the control of a tag; see `Control.from_tag`."""
+        beside = config.first_control("Labels", tag.to_name)
+        if beside is None:
+            return None, [f'{tag} needs a <Labels toName="{tag.to_name}"> beside it']
+        attributes = {**beside.attributes, **tag.attributes}
+        made, problems = super().from_tag(
+            replace(tag, labels=beside.labels, attributes=attributes), shown, config, settings
+        )
+        if not isinstance(made, VideoRectangle):
+            return made, problems
+        name = made.model_tracker.removesuffix(".yaml")
+        if name not in trackers():
+            problems.append(
+                f"{tag}: model_tracker={made.model_tracker!r} is ignored: the installed library has {', '.join(trackers())}"
+            )
+            name = DEFAULT_TRACKER
+        parameters, unusable = tracker_parameters(attributes, name, owner=str(tag))
+        return made.with_fields({"model_tracker": name, "tracker_parameters": parameters}), problems + unusable
+
+    @property
+    def all_tracker_parameters(self) -> dict[str, Parameter]:
+        """Every parameter of the tracker, set or not."""
+        return parameters_for(self.model_tracker, dict(self.tracker_parameters), least_score=super().confidence)
+
+    @property
+    def confidence(self) -> float:
+        """The least score of a box that the tracker can make use of."""
+        if self.model_conf is not None:
+            return self.model_conf
+        return min(super().confidence, float(self.all_tracker_parameters["track_low_thresh"]))
+
+    def observer(self, names: Mapping[int, str], data: Mapping[str, Any]) -> Observer:
+        """Return what follows the objects of one video."""
+        return _Objects(self, names, data)
+
+
+def tracker_parameters(
+    attributes: Mapping[str, str], tracker: str, *, owner: str
+) -> tuple[tuple[tuple[str, Parameter], ...], list[str]]:
+    """Read the attributes that start with a tracker's name.
+
+    Returns:
+        The parameters of ``tracker`` that are set and usable, and a problem in words for each attribute that isn't.
+        ``owner`` names the tag in them.
+    """
+    values: dict[str, Parameter] = {}
+    problems = []
+    for attribute_name, text in attributes.items():
+        name, _, parameter = attribute_name.partition("_")
+        if name not in trackers():
+            continue
+        known = {key: default for key, default in trackers()[name].items() if key not in APPEARANCE}
+        problem = None
+        if name != tracker:
+            problem = f"model_tracker is {tracker}"
+        elif parameter in APPEARANCE:
+            problem = "objects are not matched by appearance here, which needs a second model"
+        elif parameter not in known:
+            problem = f"known are {', '.join(f'{name}_{key}' for key in known)}"
+        else:
+            try:
+                values[parameter] = _parse(parameter, known[parameter], text)
+            except ValueError as error:
+                problem = str(error)
+        if problem is not None:
+            problems.append(f"{owner}: {attribute_name}={text!r} is ignored: {problem}")
+    return tuple(sorted(values.items())), problems
+
+
+def _parse(parameter: str, default: Parameter, text: str) -> Parameter:
+    """Return a value of the default's type. Raises ValueError with what is expected."""
+    if isinstance(default, str):
+        if parameter == "gmc_method" and text.strip() not in CAMERA_MOTION:
+            raise ValueError(f"{', '.join(CAMERA_MOTION)} is expected")
+        return text.strip()
+    high = 1 if parameter.endswith(("_thresh", "_thr", "_weight")) else 100_000
+    value: Parameter = Attribute(kind=type(default), doc="", low=0, high=high).parse(text)
+    return value
+
+
+@dataclass
+class _Object:
+    """What is known of one object: scores by class, and where it was, in flat arrays."""
+
+    score_of: dict[int, float] = field(default_factory=dict)
+    seen: int = 0
+    shown: array[int] = field(default_factory=lambda: array("q"))
+    boxes: array[float] = field(default_factory=lambda: array("f"))
+
+
+class _Objects(Observer):
+    """Follows the objects of one video."""
+
+    def __init__(self, control: VideoRectangle, names: Mapping[int, str], data: Mapping[str, Any]) -> None:
+        self._control = control
+        self._classes = control.class_map(names)
+        self._editor = control.editor_frames(data)
+        self._tracker = Tracker(control.model_tracker, control.all_tracker_parameters)
+        self._objects: dict[int, _Object] = {}
+
+    def see(self, frame: Frame, result: Results) -> None:
+        boxes = result.boxes.cpu().numpy()
+        sure = boxes.conf >= self._control.confidence
+        boxes, percent = boxes[sure], upright_boxes(result)[sure]
+        # A picture that the editor steps over is there for the tracker alone.
+        shown = self._editor.shown(frame.start, frame.end)
+        for number, index in self._tracker.update(boxes, frame.pixels):
+            one = self._objects.setdefault(number, _Object())
+            kind, score = int(boxes.cls[index]), float(boxes.conf[index])
+            one.score_of[kind] = one.score_of.get(kind, 0) + score
+            one.seen += 1
+            if shown:
+                one.shown.extend((shown[0], shown[-1]))
+                one.boxes.extend(percent[index].tolist())
+
+    def regions(self, duration: float) -> Iterator[Region]:
+        frames = self._editor.count(duration)
+        for number, one in self._objects.items():
+            label, threshold = self._label(one)
+            score = sum(one.score_of.values()) / one.seen
+            if label is None or score < threshold:
+                continue
+            keys = key_frames(
+                np.array(one.shown, int).reshape(-1, 2),
+                np.round(np.array(one.boxes, float).reshape(-1, 4), 4),
+                frames=frames,
+                max_gap=self._control.model_max_gap,
+                tolerance=self._control.model_keyframe_tolerance,
+            )
+            if not keys:
+                continue
+            sequence = [
+                {
+                    "frame": key.frame,
+                    "time": self._editor.time(key.frame),
+                    "enabled": key.enabled,
+                    "rotation": 0,
+                    **dict(zip(("x", "y", "width", "height"), key.box, strict=True)),
+                }
+                for key in keys
+            ]
+            yield {
+                "id": self._control.local_id(number),
+                "from_name": self._control.name,
+                "to_name": self._control.to_name,
+                "type": self._control.kind,
+                "value": {
+                    "framesCount": frames,
+                    "duration": round(duration, 6),
+                    "labels": [label],
+                    "sequence": sequence,
+                },
+                "score": round(score, 4),
+            }
+
+    def _label(self, one: _Object) -> tuple[str | None, float]:
+        """Let the frames vote with their scores: the label of an object, and the score it must have.
+
+        A class that no label wants stands for itself: an object that mostly looks like one is not made into another.
+        """
+        votes: dict[str | int, float] = {}
+        for kind, score in one.score_of.items():
+            label = self._classes.labels[kind]
+            key = kind if label is None else label
+            votes[key] = votes.get(key, 0) + score
+        winner = max(votes, key=lambda key: votes[key])
+        if isinstance(winner, int):
+            return None, math.inf
+        return winner, float(self._classes.thresholds[self._classes.labels.index(winner)])

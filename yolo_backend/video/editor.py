@@ -1,0 +1,79 @@
+"""Which frame number Label Studio's editor has for a moment of a video.
+
+The editor knows nothing of a video's own frames: it counts in steps of 1/frameRate from 1, and seeks to a time for each
+number. What is on screen at that time is what people see there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DEFAULT_FRAME_RATE = 24.0
+"""What the editor uses where ``<Video frameRate>`` says nothing, whatever the video's own rate."""
+
+MOST_FRAMES_PER_SECOND = 1000.0
+
+# The editor brings a time to a multiple of this many seconds and adds as much, so as to land inside a picture.
+_SEEK_STEP = 0.002
+
+
+def frame_rate(text: str | None, data: Mapping[str, Any]) -> float:
+    """Return the rate that the editor reads from ``<Video frameRate>``, in frames per second.
+
+    Args:
+        text: the attribute: a number, or ``$key`` of the task's data; below 1 it's seconds per frame.
+        data: of the task.
+    """
+    value: Any = text
+    if text is not None and text.startswith("$"):
+        value = data
+        for step in text[1:].split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        return DEFAULT_FRAME_RATE
+    if not math.isfinite(rate) or rate <= 0:
+        return DEFAULT_FRAME_RATE
+    return min(rate if rate >= 1 else 1 / rate, MOST_FRAMES_PER_SECOND)
+
+
+@dataclass(frozen=True)
+class EditorFrames:
+    """The frame numbers of the editor at one frame rate."""
+
+    rate: float
+
+    def shown(self, start: float, end: float) -> range:
+        """Return the numbers at which a picture is seen that is on screen from ``start`` to ``end`` seconds.
+
+        Empty if the editor steps over it, as it does where its rate is below the video's.
+        """
+        return range(self._first_from(start), self._first_from(end))
+
+    def count(self, duration: float) -> int:
+        """Return how many frames the editor counts in a video of so many seconds."""
+        return max(1, _round(duration * self.rate))
+
+    def time(self, number: int) -> float:
+        """Return the ``time`` in seconds that the editor writes for a frame number."""
+        return round(number / self.rate, 6)
+
+    def _first_from(self, seconds: float) -> int:
+        """Return the first number for which the editor seeks to this moment or a later one."""
+        number = max(1, math.floor((seconds - 2 * _SEEK_STEP) * self.rate) + 1)
+        # Pictures' times come in fractions that floating-point numbers miss by a hair.
+        while self._sought(number) < seconds - 1e-6:
+            number += 1
+        return number
+
+    def _sought(self, number: int) -> float:
+        return _round((number - 1) / self.rate / _SEEK_STEP) * _SEEK_STEP + _SEEK_STEP
+
+
+def _round(number: float) -> int:
+    """Round half up, as JavaScript does."""
+    return math.floor(number + 0.5)

@@ -1,0 +1,75 @@
+"""One pass through a video: pictures to models, what they find to those who asked, in order and in constant memory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from yolo_backend.video.frames import Frame
+
+if TYPE_CHECKING:
+    from ultralytics.engine.results import Results
+
+Predict = Callable[[Sequence[np.ndarray]], "list[Results]"]
+"""Runs a model on pictures, each (H, W, 3) uint8, BGR."""
+
+
+class Observer(ABC):
+    """Is shown the frames of one video in order, and makes regions of what it saw. Keeps no pixels."""
+
+    def wants(self, frame: Frame) -> bool:
+        """Tell whether the model shall look at this frame for this observer."""
+        return True
+
+    @abstractmethod
+    def see(self, frame: Frame, result: Results) -> None:
+        """Take in what the model found on the next frame that was wanted."""
+
+    @abstractmethod
+    def regions(self, duration: float) -> Iterator[dict[str, Any]]:
+        """Yield the regions, after the last frame of a video of ``duration`` seconds."""
+
+
+def observe(
+    frames: Iterator[Frame], groups: Sequence[tuple[Predict, Sequence[Observer]]], *, batch_size: int
+) -> list[dict[str, Any]]:
+    """Show a video to observers.
+
+    Args:
+        frames: from `read_frames`; each is dropped as soon as it was seen.
+        groups: models, each with the observers that share its results.
+        batch_size: pictures that go through a model together.
+
+    Returns:
+        All regions, in the order of the observers.
+    """
+    observers = [observer for _, group in groups for observer in group]
+    duration = 0.0
+
+    def wanted() -> Iterator[tuple[Frame, set[Observer]]]:
+        nonlocal duration
+        for frame in frames:
+            duration = frame.end
+            wanting = {observer for observer in observers if observer.wants(frame)}
+            if wanting:
+                yield frame, wanting
+
+    for batch in _batches(wanted(), batch_size):
+        for predict, group in groups:
+            seen = [(frame, wanting.intersection(group)) for frame, wanting in batch]
+            seen = [(frame, wanting) for frame, wanting in seen if wanting]
+            results = predict([frame.pixels for frame, _ in seen]) if seen else []
+            for (frame, wanting), result in zip(seen, results, strict=True):
+                for observer in wanting:
+                    observer.see(frame, result)
+    return [region for observer in observers for region in observer.regions(duration)]
+
+
+def _batches(items: Iterable[tuple[Frame, set[Observer]]], size: int) -> Iterator[list[tuple[Frame, set[Observer]]]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
