@@ -121,7 +121,7 @@ def setup() -> Response:
         model.set_extra_params(body.get("extra_params"))
     except ValueError as error:
         # Not worth a refusal: Label Studio would show no more than "disconnected".
-        logger.warning("Extra parameters of project %s are left out: %s", model.project_id, error)
+        logger.warning("Extra parameters of project %r are left out: %s", model.project_id, error)
     version = _model_version(model)
     model.set("reported_model_version", version)
     return jsonify(model_version=version)
@@ -191,7 +191,7 @@ def _fit(
 @blueprint.get("/versions")
 def versions() -> Response:
     """List the model versions in use: those that ``/setup`` told last, one per project."""
-    model = _service().model_class()
+    model = _service().model_class(project_id=None, label_config=None)
     return jsonify(versions=model.cache.values("reported_model_version") or [_model_version(model)])
 
 
@@ -240,10 +240,10 @@ def _project_key(body: dict[str, Any]) -> str | None:
         try:
             created = int(datetime.fromisoformat(str(project.get("created_at")).replace("Z", "+00:00")).timestamp())
         except (ValueError, OverflowError):
-            return None if project_id is None else str(project_id)
-        return f"{project_id}.{created}"
+            return None if project_id is None else _text("project.id", str(project_id))
+        return _text("project.id", f"{project_id}.{created}")
     if project is None or (isinstance(project, str | int) and not isinstance(project, bool)):
-        return None if project is None else str(project)
+        return None if project is None else _text("project", str(project))
     raise BadRequest(f"Field 'project' must be a string such as '4.1795333388' or an object, got {_json_type(project)}")
 
 
@@ -252,6 +252,15 @@ def _optional(body: dict[str, Any], name: str, type_: type, where: str = "") -> 
     value = body.get(name)
     if value is not None and not isinstance(value, type_):
         raise BadRequest(f"Field '{where}{name}' must be {_NAMES[type_]} or null, got {_json_type(value)}")
+    return _text(name, value) if isinstance(value, str) else value
+
+
+def _text(name: str, value: str) -> str:
+    """Return a string, unless it is one that JSON can write but nothing can store: half a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"Field '{name}' is not valid Unicode: {error.reason}") from error
     return value
 
 
