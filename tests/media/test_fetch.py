@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -141,7 +143,7 @@ def test_mounted_file_that_is_replaced_after_it_was_found(
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        ({"status": 404}, ": 404 Not Found"),
+        ({"status": 404}, ": 404 Not Found: no uploads at this address: is LABEL_STUDIO_URL right, with its sub-path?"),
         ({"status": 500}, ": 500 Internal Server Error: Label Studio answers so when the file is gone"),
         (
             {"status": 401},
@@ -288,6 +290,20 @@ def test_no_connection(url: str, expected: str) -> None:
     text = Client(None, None).error(url)
     assert expected in text
     assert "secret" not in text
+
+
+@pytest.mark.usefixtures("web")
+def test_a_server_that_does_not_take_the_connection() -> None:
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # more than its queue holds
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/x"
+        with pytest.raises(MediaError, match=f"{url}: no connection within CONNECT_TIMEOUT"):
+            Client(None, None, connect_timeout=0.2).fetch(f"{url}?secret")
 
 
 def test_tls_on_a_port_that_speaks_none(web: Any) -> None:
@@ -482,6 +498,15 @@ def test_label_studio_that_moved_to_another_port_says_what_to_set(web: Any, make
 def test_refusal_names_the_remedy(web: Any, url: str | None, key: str | None, expected: str) -> None:
     web.reply("/x.jpg", status=401)
     assert expected in Client(url and url.format(web=web.url), key).error(f"{web.url}/x.jpg")
+
+
+def test_what_is_not_found(web: Any) -> None:
+    client = Client(web.url)
+    assert client.error("s3://b/k.jpg") == (
+        "s3://b/k.jpg: 404 Not Found: no cloud storage of its project in Label Studio opens it"
+    )
+    assert client.error("/data/local-files/?d=x.jpg") == f"{web.url}/data/local-files/ (d=x.jpg): 404 Not Found"
+    assert client.error(f"{web.other_origin}{PATH}") == f"{web.other_origin}{PATH}: 404 Not Found"
 
 
 def test_token_that_was_handed_over_and_refused(web: Any) -> None:
