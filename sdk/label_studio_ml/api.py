@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
+from pydantic import ValidationError
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from label_studio_ml.auth import Credentials, credentials
@@ -106,7 +107,7 @@ def root() -> Response:
 def setup() -> Response:
     """Take a project's labeling config and Label Studio's address; tell the model version."""
     body = _json_object()
-    label_config = _label_config(body, "schema")
+    label_config = _optional(body, "schema", str)
     if label_config is None:
         raise BadRequest("Field 'schema' is missing or null; expected the labeling config (XML) as a string")
     hostname = _optional(body, "hostname", str)
@@ -133,9 +134,11 @@ def predict() -> Response:
     body = _json_object()
     tasks = _tasks(body)
     params = _optional(body, "params", dict) or {}
-    context = _optional(params, "context", dict, where="params.") or _optional(body, "context", dict)
+    context = _optional(params, "context", dict, where="params.")
+    if context is None:
+        context = _optional(body, "context", dict)
     project_key = _project_key(body)
-    label_config = _label_config(body, "label_config")
+    label_config = _optional(body, "label_config", str)
     if not tasks:
         return jsonify(results=[])
     model_class = _service().model_class
@@ -168,7 +171,7 @@ def webhook() -> tuple[Response, int]:
         logger.debug("Event %s is none to learn from", action)
         return jsonify(status="Nothing to do" if action in OTHER_EVENTS else "Unknown event"), 200
     project = body.get("project")
-    label_config = _label_config(project, "label_config") if isinstance(project, dict) else None
+    label_config = _optional(project, "label_config", str, where="project.") if isinstance(project, dict) else None
     call = partial(_fit, _service().model_class, _project_key(body), label_config, action, body)
     try:
         job = _service().jobs.submit(call)
@@ -223,10 +226,6 @@ def _tasks(body: dict[str, Any]) -> list[dict[str, Any]]:
         if not isinstance(task, dict):
             raise BadRequest(f"Field 'tasks[{index}]' must be an object, got {_json_type(task)}")
     return tasks
-
-
-def _label_config(body: dict[str, Any], name: str) -> str | None:
-    return _optional(body, name, str)
 
 
 def _project_key(body: dict[str, Any]) -> str | None:
@@ -299,8 +298,12 @@ def _model_response(model_class: type[LabelStudioMLBase], answer: Any, expected:
     elif isinstance(answer, list | tuple):
         try:
             response = ModelResponse(predictions=list(answer))
-        except ValueError as error:
-            raise ModelError(f"{method} returned a list with items that are no predictions: {error}") from error
+        except ValidationError as error:
+            # Of what pydantic says of each form that an item may have, the deepest is about the form that was meant.
+            found = max(error.errors(include_url=False, include_input=False), key=lambda each: len(each["loc"]))
+            _, index, *place = found["loc"]
+            where = ".".join(str(part) for part in place)
+            raise ModelError(f"{method} returned no prediction as item {index}: {where}: {found['msg']}") from error
     else:
         raise ModelError(f"{method} returned {type(answer).__name__}, expected a ModelResponse or a list")
     if len(response.predictions) != expected:
@@ -328,6 +331,7 @@ def _authenticate() -> tuple[Response, int] | None:
         return None
     if required.accept(request.headers.get("Authorization")):
         return None
+    logger.info("%s %r: no or wrong user and password", request.method, request.path)
     answer = jsonify(error="This service asks for basic authentication; set user and password on the ML backend")
     answer.headers["WWW-Authenticate"] = 'Basic realm="ML backend", charset="UTF-8"'
     return answer, 401
@@ -335,13 +339,16 @@ def _authenticate() -> tuple[Response, int] | None:
 
 def _error_answer(error: Exception) -> tuple[Response, int]:
     if isinstance(error, HTTPException):
+        # Label Studio shows its users no more than the status, so the log is where the reason can be read.
+        level = logging.DEBUG if error.code in {404, 405} else logging.WARNING
+        logger.log(level, "%s %r: %s %s", request.method, request.path, error.code, error.description)
         answer = jsonify(error=error.description or error.name)
         if allowed := getattr(error, "valid_methods", None):
             answer.headers["Allow"] = ", ".join(sorted(allowed))
         return answer, error.code or 500
     status = getattr(error, "status_code", None)
     if isinstance(status, int) and 400 <= status < 600:
-        logger.error("%s %s: %s", request.method, request.path, error, exc_info=error if status >= 500 else None)
+        logger.error("%s %r: %s", request.method, request.path, error, exc_info=error if status >= 500 else None)
         return jsonify(error=str(error)), status
-    logger.error("%s %s failed", request.method, request.path, exc_info=error)
+    logger.error("%s %r failed", request.method, request.path, exc_info=error)
     return jsonify(error=f"Internal error ({type(error).__name__}); the log of the ML backend has the details"), 500

@@ -174,6 +174,8 @@ def _start(options: argparse.Namespace) -> None:
         level="DEBUG" if options.debug else options.log_level,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    # label_studio_sdk brings this one, which tells at level DEBUG of every language that it knows.
+    logging.getLogger("faker").setLevel(logging.INFO)
     for variable, value in (
         ("BASIC_AUTH_USER", options.basic_auth_user),
         ("BASIC_AUTH_PASS", options.basic_auth_pass),

@@ -3,7 +3,7 @@
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,8 @@ def first_tag(
     parsed_label_config: Mapping[str, Any],
     control_type: str | Iterable[str],
     object_type: str | Iterable[str],
-    name_filter: Any = None,
-    to_name_filter: Any = None,
+    name_filter: Callable[[str], bool] | None = None,
+    to_name_filter: Callable[[str], bool] | None = None,
 ) -> tuple[str, str, str]:
     """Do the work of ``get_first_tag_keys`` and ``LabelStudioMLBase.get_first_tag_occurence``."""
     controls = {control_type} if isinstance(control_type, str) else set(control_type)

@@ -247,10 +247,13 @@ def test_predict_tolerates(client: FlaskClient, changes: dict[str, Any]) -> None
     ],
     ids=str,
 )
-def test_predict_refuses(client: FlaskClient, changes: dict[str, Any], message: str) -> None:
+def test_predict_refuses(
+    client: FlaskClient, changes: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
     response = ask(client, **changes)
     assert response.status_code == 400
     assert message in response.get_json()["error"]
+    assert message in caplog.text
     assert not Recorder.asked
 
 
@@ -352,8 +355,9 @@ def test_what_the_model_returns_and_label_studio_gets(client: FlaskClient, answe
         (None, "Recorder.predict returned NoneType, expected a ModelResponse or a list"),
         ({"results": []}, "Recorder.predict returned dict"),
         ("text", "Recorder.predict returned str"),
-        ([PLAIN, "text"], "Recorder.predict returned a list with items that are no predictions"),
-        ([PLAIN, {"score": 1}], "result"),
+        ([PLAIN, "text"], "Recorder.predict returned no prediction as item 1: "),
+        ([PLAIN, {"score": 1}], "as item 1: PredictionValue.result: Field required"),
+        ([[PLAIN, {"result": "text"}], []], "as item 0: list[PredictionValue].1.result: Input should be a valid list"),
     ],
     ids=str,
 )
@@ -511,7 +515,11 @@ def test_events_with_nothing_to_learn(client: FlaskClient, captured: Captured, n
         ({"action": ""}, 400, "Field 'action' is missing or null"),
         ({"action": 5}, 400, "Field 'action' must be a string or null, got a number"),
         ({"action": "START_TRAINING", "project": [4]}, 400, "Field 'project' must be"),
-        ({"action": "START_TRAINING", "project": {"label_config": 4}}, 400, "Field 'label_config' must be"),
+        (
+            {"action": "START_TRAINING", "project": {"label_config": 4}},
+            400,
+            "Field 'project.label_config' must be a string or null, got a number",
+        ),
     ],
     ids=str,
 )
