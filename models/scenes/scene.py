@@ -56,11 +56,13 @@ def draw_scene(
     size: tuple[int, int] | None = None,
     codes: int | None = None,
     code_widths: tuple[float, float] = (0.1, 0.5),
+    turned: float = 0.3,
 ) -> Scene:
     """The scene of this seed: the same seed and arguments give the same pixels.
 
     ``size`` is (width, height) in pixels. ``codes`` is how many surfaces with codes to try to place (0: an empty scene);
     by default up to six, and about one scene in ten is empty. ``code_widths`` are fractions of the longer side.
+    ``turned`` is the share of surfaces that lie any way, the others are about upright.
     """
     rng = np.random.default_rng(seed)
     width, height = size or SIZES[int(rng.integers(len(SIZES)))]
@@ -77,7 +79,7 @@ def draw_scene(
         # Twice the size that it will have in the image, for the camera to average down.
         pixels = max(16, round(2 * fraction * max(width, height)))
         surface = draw_surface(rng, pixels, codes=int(rng.choice([1, 1, 1, 2])) if with_codes else 0)
-        homography = _find_room(rng, surface, (width, height), taken)
+        homography = _find_room(rng, surface, (width, height), taken, turned=turned)
         if homography is None:
             continue
         camera.paste(picture, surface, homography, shadow=rng.uniform(0, 0.5))
@@ -99,19 +101,25 @@ def place(surface: Surface, homography: np.ndarray) -> list[SceneObject]:
     ]
 
 
-def draw_turn(rng: np.random.Generator, surface: Surface) -> float:
-    """How far a surface is turned, in radians: mostly a little, sometimes any way.
+def draw_turn(rng: np.random.Generator, surface: Surface, *, turned: float) -> float:
+    """How far a surface is turned, in radians: a share of ``turned`` any way, the others a little.
 
     Nothing but its small print tells a barcode from one on its head, so none is: upright ones read from the bottom to
     the top. The order of the corners stays something that can be seen.
     """
-    if rng.random() < 0.7:
+    if rng.random() < 1 - turned:
         return float(np.clip(rng.normal(0, np.radians(13)), -0.7, 0.7))
     return float(rng.uniform(np.radians(-95), np.radians(70)) if surface.has_barcode else rng.uniform(-np.pi, np.pi))
 
 
 def _find_room(
-    rng: np.random.Generator, surface: Surface, size: tuple[int, int], taken: list[np.ndarray], *, tries: int = 14
+    rng: np.random.Generator,
+    surface: Surface,
+    size: tuple[int, int],
+    taken: list[np.ndarray],
+    *,
+    turned: float,
+    tries: int = 14,
 ) -> np.ndarray | None:
     """A view of the surface with all of its codes in the image, and off every surface that is there already."""
     for _ in range(tries):
@@ -119,7 +127,7 @@ def _find_room(
             surface,
             centre=tuple(rng.uniform([0, 0], size)),
             scale=0.5,
-            turn=draw_turn(rng, surface),
+            turn=draw_turn(rng, surface, turned=turned),
             tilt=tuple(np.radians(np.clip(rng.normal(0, 16, 2), -45, 45))),
             focal=max(size) * rng.uniform(0.9, 2.5),
         )
