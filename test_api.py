@@ -178,11 +178,18 @@ def test_a_model_without_any_of_the_labels_finds_nothing(client: FlaskClient) ->
 
 def test_events_are_taken_at_once(client: FlaskClient) -> None:
     project = {"id": 4, "created_at": "2026-11-22T07:43:08.000000Z", "label_config": LABELING_CONFIG}
-    body = {"action": "ANNOTATION_CREATED", "project": project, "annotation": {"id": 1, "result": []}, "task": task(1, "")}
+    body = {
+        "action": "ANNOTATION_CREATED",
+        "project": project,
+        "annotation": {"id": 1, "result": []},
+        "task": task(1, ""),
+    }
     assert client.post("/webhook", json=body).status_code == 201
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"tasks": 3}', b'{"tasks": [3], "label_config": "<View/>"}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b'{"tasks": 3}', b'{"tasks": [3], "label_config": "<View/>"}']
+)
 def test_a_body_that_is_no_request_is_refused_in_words(client: FlaskClient, body: bytes) -> None:
     response = client.post("/predict", data=body, content_type="application/json")
     assert response.status_code == 400

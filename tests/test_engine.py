@@ -21,7 +21,9 @@ NOWHERE = LabelStudio(url=None)
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """An engine that may read the sample images as Label Studio's local files."""
     return Engine(
-        Settings(model_dir=tmp_path_factory.mktemp("data"), local_files_document_root=IMAGES, batch_size=2, fetch_threads=2)
+        Settings(
+            model_dir=tmp_path_factory.mktemp("data"), local_files_document_root=IMAGES, batch_size=2, fetch_threads=2
+        )
     )
 
 
@@ -127,7 +129,8 @@ def test_several_controls_and_images_in_one_config(engine: Engine) -> None:
     (prediction,) = engine.predict(engine.plan(config), [task], NOWHERE)
     assert prediction is not None
     found = {
-        name: [region for region in prediction.regions if region["from_name"] == name] for name in ("one", "two", "three")
+        name: [region for region in prediction.regions if region["from_name"] == name]
+        for name in ("one", "two", "three")
     }
     assert len(found["one"]) >= len(found["two"])
     assert {region["to_name"] for region in found["one"]} == {"a"}
@@ -177,7 +180,9 @@ def test_a_problem_of_a_config_is_logged_once(engine: Engine, caplog: pytest.Log
 
 
 def test_weights_of_another_task_are_left_out_once(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    polygons = '<PolygonLabels name="p" toName="image" model_path="demo-detect.pt"><Label value="barcode"/></PolygonLabels>'
+    polygons = (
+        '<PolygonLabels name="p" toName="image" model_path="demo-detect.pt"><Label value="barcode"/></PolygonLabels>'
+    )
     plan = engine.plan(f"<View>{IMAGE}{polygons}{rectangles('box')}</View>")
     task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
     for _ in range(2):

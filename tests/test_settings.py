@@ -24,7 +24,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ({"LABEL_STUDIO_URL": "http://ls:8080/sub/"}, {"label_studio_url": "http://ls:8080/sub"}),
         ({"LABEL_STUDIO_HOST": "https://ls"}, {"label_studio_url": "https://ls"}),
         ({"MODEL_ROOT": "/app/models"}, {"model_root": Path("/app/models")}),
-        ({"ALLOW_CUSTOM_MODEL_PATH": "false", "DEBUG_PLOT": "true"}, {"allow_custom_model_path": False, "debug_plot": True}),
+        (
+            {"ALLOW_CUSTOM_MODEL_PATH": "false", "DEBUG_PLOT": "true"},
+            {"allow_custom_model_path": False, "debug_plot": True},
+        ),
         ({"ANY": "PARAMETER"}, {"port": 9090}),
     ],
 )

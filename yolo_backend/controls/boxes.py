@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 def upright_boxes(result: Results) -> np.ndarray:
     """Return the (n, 4) boxes of a result in percent of the image: left, top, width, height, within the image."""
+    height, width = result.orig_shape
     found = (result.boxes if result.obb is None else result.obb).cpu().numpy()
-    percent = np.clip(found.xyxyn.reshape(-1, 4).astype(float), 0, 1) * 100
+    corners = found.xyxy.reshape(-1, 4).astype(float) / (width, height, width, height)
+    percent = np.clip(corners, 0, 1) * 100
     return np.hstack([percent[:, :2], percent[:, 2:] - percent[:, :2]])
 
 
