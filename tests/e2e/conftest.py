@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 
@@ -18,6 +19,8 @@ _SERVERS = pytest.StashKey[list[ServerProcess]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SERVERS] = []
+    # A run that is told to stop takes its servers with it, as one that is interrupted does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -74,7 +74,7 @@ class LabelStudio:
         port = self.url.rpartition(":")[2]
         self.server.start(
             [str(installation.installed()), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", port]
-            + ["--data-dir", str(self.data_dir), "--log-level", "INFO"],
+            + ["--data-dir", str(self.data_dir), "--log-level", "WARNING"],
             env=self._environment(),
             cwd=self.data_dir,
             ready=lambda: answers(f"{self.url}/health"),

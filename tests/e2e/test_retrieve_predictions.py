@@ -44,14 +44,13 @@ def project_with(
 
 def assert_match_the_truth(tasks: Mapping[str, int], predictions: Predictions) -> None:
     """Every code found once and rightly labelled, at most one false box per ten images."""
-    false = {}
+    found = {}
     for image, task in tasks.items():
         (prediction,) = predictions[task]
-        found = differences(region_boxes(prediction["result"]), true_boxes(image, LABELS))
-        assert not found.missed, f"missed on {image}"
-        assert not found.mislabelled, f"wrong label on {image}"
-        if found.false:
-            false[image] = found.false
+        found[image] = differences(region_boxes(prediction["result"]), true_boxes(image, LABELS))
+    assert {image: wrong.missed for image, wrong in found.items() if wrong.missed} == {}
+    assert {image: wrong.mislabelled for image, wrong in found.items() if wrong.mislabelled} == {}
+    false = {image: wrong.false for image, wrong in found.items() if wrong.false}
     assert sum(map(len, false.values())) <= len(tasks) / 10, f"false boxes: {false}"
 
 
@@ -153,7 +152,7 @@ def test_credentials(label_studio: LabelStudio, start_service: StartService, cre
         if not credentials.legacy_tokens:
             stack.enter_context(label_studio.legacy_tokens_disabled())
         service = start_service(**credentials.settings(label_studio))
-        project = project_with(label_studio, service, sample_images(), basic_auth=credentials.basic_auth)
+        project = project_with(label_studio, service, sample_images()[:3], basic_auth=credentials.basic_auth)
         label_studio.retrieve_predictions(project.id)
         assert_match_the_truth(project.tasks, label_studio.predictions(project.id))
 
