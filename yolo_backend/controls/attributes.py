@@ -37,7 +37,7 @@ class Attribute:
             return text.lower() in _TRUE
         if self.kind is str:
             return text
-        expected = ("a whole number" if self.kind is int else "a number") + self._range()
+        expected = self.range_doc().lower()
         try:
             number = self.kind(text)
         except ValueError:
@@ -47,10 +47,14 @@ class Attribute:
             raise ValueError(f"{expected} is expected")
         return number
 
-    def _range(self) -> str:
+    def range_doc(self) -> str:
+        """Return which numbers are accepted, in words; nothing for what is no number."""
+        if self.kind not in (int, float):
+            return ""
+        number = "A whole number" if self.kind is int else "A number"
         if self.low is not None and self.high is not None:
-            return f" from {self.low:g} to {self.high:g}"
-        return f" of {self.low:g} or more" if self.low is not None else ""
+            return f"{number} from {self.low:g} to {self.high:g}"
+        return f"{number} of {self.low:g} or more" if self.low is not None else number
 
 
 def attribute(
@@ -105,3 +109,14 @@ def read_attributes(control: type, attributes: Mapping[str, str], *, owner: str)
             hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
             problems.append(f"{owner}: {name} is not an attribute of this tag; {hint}")
     return values, problems
+
+
+def attribute_table(control: type) -> str:
+    """Return the table of the XML attributes that ``control`` declares, in Markdown."""
+    rows = ["| attribute | default | what it does |", "| --- | --- | --- |"]
+    for name, declared, default in declared_attributes(control):
+        shown = declared.default_doc or f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        range_doc = declared.range_doc()
+        names = f"`{name}`" + (f" or `{declared.alias}`" if declared.alias else "")
+        rows.append(f"| {names} | {shown} | {declared.doc}{f' {range_doc}.' if range_doc else ''} |")
+    return "\n".join(rows)
