@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -111,10 +111,12 @@ def read_attributes(control: type, attributes: Mapping[str, str], *, owner: str)
     return values, problems
 
 
-def attribute_table(control: type) -> str:
-    """Return the table of the XML attributes that ``control`` declares, in Markdown."""
+def attribute_table(control: type, *, only: Sequence[str] | None = None) -> str:
+    """Return the table of the XML attributes that ``control`` declares, or of some of them, in Markdown."""
     rows = ["| attribute | default | what it does |", "| --- | --- | --- |"]
     for name, declared, default in declared_attributes(control):
+        if only is not None and name not in only:
+            continue
         shown = declared.default_doc or f"`{str(default).lower() if isinstance(default, bool) else default}`"
         range_doc = declared.range_doc()
         names = f"`{name}`" + (f" or `{declared.alias}`" if declared.alias else "")

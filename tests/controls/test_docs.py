@@ -1,0 +1,48 @@
+"""docs/tags.md and the code say the same; ``PYTHONPATH=. python tests/controls/test_docs.py`` writes the tables anew."""
+
+import re
+
+import pytest
+
+from yolo_backend.controls import CONTROLS, ImageControl
+from yolo_backend.controls.attributes import attribute_table, declared_attributes
+from yolo_backend.plan import make_plan
+from yolo_backend.settings import PROJECT_DIR, Settings
+
+PAGE = PROJECT_DIR / "docs" / "tags.md"
+EXAMPLES = sorted((PROJECT_DIR / "examples").glob("*.xml"))
+_TABLE = re.compile(r"(<!-- attributes: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def table(name: str) -> str:
+    """Return the table of a control, without what all controls on images have."""
+    if name == ImageControl.__name__:
+        return attribute_table(ImageControl) + "\n"
+    control = {control.tag: control for control in CONTROLS}[name]
+    common = {known for known, _, _ in declared_attributes(ImageControl)}
+    own = [known for known, _, _ in declared_attributes(control) if known not in common]
+    return attribute_table(control, only=own) + "\n" if own else ""
+
+
+def test_the_tables_are_those_of_the_code() -> None:
+    page = PAGE.read_text()
+    assert page == _TABLE.sub(lambda m: m[1] + table(m[2]) + m[4], page), "run: PYTHONPATH=. python tests/controls/test_docs.py"
+    assert {name for _, name, _, _ in _TABLE.findall(page)} == {ImageControl.__name__} | {c.tag for c in CONTROLS}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_can_be_served_and_is_documented(path: object) -> None:
+    example = PROJECT_DIR / "examples" / str(path)
+    plan = make_plan(example.read_text(), Settings())
+    assert plan.problems == ()
+    assert plan.controls
+    assert f"../examples/{example.name}" in PAGE.read_text()
+
+
+def test_every_tag_has_an_example() -> None:
+    shown = {control.tag for path in EXAMPLES for control in make_plan(path.read_text(), Settings()).controls}
+    assert shown == {control.tag for control in CONTROLS}
+
+
+if __name__ == "__main__":
+    PAGE.write_text(_TABLE.sub(lambda m: m[1] + table(m[2]) + m[4], PAGE.read_text()))
