@@ -9,12 +9,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from yolo_backend.controls import Control, ImageControl, Region
+from yolo_backend.controls import Control, ImageControl, Region, VideoControl
 from yolo_backend.errors import BackendError, MediaError, WeightsError
 from yolo_backend.inference import Model, ModelStore, WeightsStore
 from yolo_backend.label_studio import LabelStudio
@@ -22,6 +23,8 @@ from yolo_backend.labeling_config import Source
 from yolo_backend.media import MediaLoader, Picture
 from yolo_backend.plan import Pass, Plan, make_plan
 from yolo_backend.settings import Settings, get_settings
+from yolo_backend.video.frames import read_ahead, read_frames
+from yolo_backend.video.observe import observe
 
 if TYPE_CHECKING:
     from ultralytics.engine.results import Results
@@ -92,6 +95,8 @@ class Engine:
             return predictions
         size = self.settings.batch_size
 
+        videos = [(one, model) for one, model in passes if one.object_tag == VideoControl.object_tag]
+        passes = [(one, model) for one, model in passes if one.object_tag == ImageControl.object_tag]
         sources = list(dict.fromkeys(one.source for one, _ in passes))
 
         def pictures(task: Task) -> Pictures:
@@ -108,7 +113,12 @@ class Engine:
                 except Exception as error:
                     self._failed(tasks[index], error)
             for index, regions in self._regions(passes, batch, tasks).items():
-                predictions[index] = Prediction(regions=_with_unique_ids(regions, keys[index]))
+                try:
+                    regions += self._video_regions(videos, tasks[index], label_studio)
+                except Exception as error:
+                    self._failed(tasks[index], error)
+                else:
+                    predictions[index] = Prediction(regions=_with_unique_ids(regions, keys[index]))
         done = sum(prediction is not None for prediction in predictions)
         logger.info("Predicted %d of %d tasks", done, len(tasks))
         return predictions
@@ -174,6 +184,28 @@ class Engine:
                     del regions[index]
                 else:
                     regions[index] += _on_page(found, page) if one.source.pages else found
+        return regions
+
+    def _video_regions(
+        self, passes: Sequence[tuple[Pass, Model]], task: Task, label_studio: LabelStudio
+    ) -> list[Region]:
+        """Run all passes over the videos of a task, each video once."""
+        regions: list[Region] = []
+        data = task.get("data") or {}
+        for source in dict.fromkeys(one.source for one, _ in passes):
+            watching = [
+                (
+                    partial(model.predict, **one.options),
+                    [c.observer(model.names, data) for c in one.controls if isinstance(c, VideoControl)],
+                )
+                for one, model in passes
+                if one.source == source
+            ]
+            value = task_value(task, source.value)
+            with self.media.local_file(value, task_id=task.get("id"), label_studio=label_studio) as path:
+                frames = read_frames(path, max_megapixels=self.settings.max_image_megapixels)
+                with closing(read_ahead(frames, self.settings.batch_size)) as ahead:
+                    regions += observe(ahead, watching, batch_size=self.settings.batch_size)
         return regions
 
     def _plot(self, result: Results, name: str) -> None:
@@ -248,13 +280,7 @@ def run(model: Model, one: Pass, pictures: Mapping[Key, Picture]) -> dict[Key, R
     if not pictures:
         return {}
     try:
-        results = model.predict(
-            [picture.pixels for picture in pictures.values()],
-            confidence=one.confidence,
-            iou=one.iou,
-            max_det=one.max_det,
-            imgsz=one.imgsz,
-        )
+        results = model.predict([picture.pixels for picture in pictures.values()], **one.options)
         return dict(zip(pictures, results, strict=True))
     except Exception as error:
         if len(pictures) == 1:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from yolo_backend.controls import CONTROLS, Control
 from yolo_backend.errors import ConfigError
@@ -17,9 +18,10 @@ from yolo_backend.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """One forward pass per image, shared by all controls that ask the same of the same weights."""
+    """One forward pass per picture, shared by all controls that ask the same of the same weights."""
 
     weights: str
+    object_tag: str
     source: Source
     iou: float
     max_det: int
@@ -30,6 +32,11 @@ class Pass:
     def confidence(self) -> float:
         """The least score that any of the controls asks for."""
         return min(control.confidence for control in self.controls)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `Model.predict` is to be asked."""
+        return {"confidence": self.confidence, "iou": self.iou, "max_det": self.max_det, "imgsz": self.imgsz}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +104,20 @@ def _control(tag: ControlTag, config: LabelingConfig, settings: Settings) -> tup
 
 
 def _passes(controls: Iterable[Control], settings: Settings) -> list[Pass]:
-    groups: dict[tuple[str, Source, float, int, int | None], list[Control]] = {}
+    groups: dict[tuple[str, str, Source, float, int, int | None], list[Control]] = {}
     for control in controls:
         weights = control.model_path or getattr(settings, f"default_{control.yolo_tasks[0]}_model")
-        key = (weights, control.source, control.model_iou, control.model_max_det, control.model_imgsz)
-        groups.setdefault(key, []).append(control)
+        asked = (control.model_iou, control.model_max_det, control.model_imgsz)
+        groups.setdefault((weights, control.object_tag, control.source, *asked), []).append(control)
     return [
-        Pass(weights=weights, source=source, iou=iou, max_det=max_det, imgsz=imgsz, controls=tuple(group))
-        for (weights, source, iou, max_det, imgsz), group in groups.items()
+        Pass(
+            weights=weights,
+            object_tag=object_tag,
+            source=source,
+            iou=iou,
+            max_det=max_det,
+            imgsz=imgsz,
+            controls=tuple(group),
+        )
+        for (weights, object_tag, source, iou, max_det, imgsz), group in groups.items()
     ]

@@ -9,6 +9,9 @@ from yolo_backend.controls.ellipse_labels import EllipseLabels
 from yolo_backend.controls.key_point_labels import KeyPointLabels
 from yolo_backend.controls.polygon_labels import PolygonLabels
 from yolo_backend.controls.rectangle_labels import RectangleLabels
+from yolo_backend.controls.timeline_labels import TimelineLabels
+from yolo_backend.controls.video_control import VideoControl as VideoControl
+from yolo_backend.controls.video_rectangle import VideoRectangle
 
 CONTROLS: tuple[type[Control], ...] = (
     RectangleLabels,
@@ -18,5 +21,7 @@ CONTROLS: tuple[type[Control], ...] = (
     EllipseLabels,
     Choices,
     Taxonomy,
+    VideoRectangle,
+    TimelineLabels,
 )
 """Every control that the service can fill in."""

@@ -81,7 +81,7 @@ def read_frames(path: Path, *, max_megapixels: float) -> Generator[Frame, None, 
         yield Frame(pixels=shown[0], start=shown[1], end=max(seconds, (container.duration or 0) / av.time_base))
 
 
-def read_ahead(items: Generator[Item, None, None], count: int) -> Iterator[Item]:
+def read_ahead(items: Generator[Item, None, None], count: int) -> Generator[Item, None, None]:
     """Yield what a generator yields, which runs in a thread of its own, at most ``count`` items ahead; then close it."""
     end = object()
     with closing(items), ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:

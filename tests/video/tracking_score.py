@@ -1,0 +1,99 @@
+"""How well objects are followed on the sample clips: the CLEAR MOT scores of what Label Studio draws, against the truth.
+
+python -m tests.video.tracking_score [tracker ...]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+
+from tests.video.drawn import Box, drawn_box
+
+CLIPS = Path(__file__).resolve().parents[2] / "examples" / "video"
+MATCH_IOU = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingScore:
+    """Counts over all frames; ``key_frames`` are those of all regions."""
+
+    truths: int
+    missed: int
+    extra: int
+    switches: int
+    mean_iou: float
+    key_frames: int
+
+    @property
+    def mota(self) -> float:
+        """Multiple object tracking accuracy: 1 is perfect."""
+        return 1 - (self.missed + self.extra + self.switches) / self.truths
+
+
+def truth_of(clip: str) -> dict[str, Any]:
+    """Width, height, fps and per frame [{id, label, box}], boxes in pixels."""
+    return json.loads((CLIPS / "truth.json").read_text())[clip]
+
+
+def score_regions(regions: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> TrackingScore:
+    """Compare regions at the clip's own frame rate; a box with another label matches nothing."""
+    size = np.array([truth["width"], truth["height"]] * 2) / 100
+    matched: dict[int, int] = {}
+    truths = missed = extra = switches = 0
+    overlaps: list[float] = []
+    for number, objects in enumerate(truth["frames"], start=1):
+        found = {}
+        for index, region in enumerate(regions):
+            box = drawn_box(region["value"]["sequence"], number)
+            if box is not None:
+                found[index] = (region["value"]["labels"][0], tuple((np.array(box) * size).tolist()))
+        ious = {
+            (one["id"], index): _iou(one["box"], box)
+            for one in objects
+            for index, (label, box) in found.items()
+            if label == one["label"]
+        }
+        pairs = _assign(ious, matched)
+        truths += len(objects)
+        missed += len(objects) - len(pairs)
+        extra += len(found) - len(pairs)
+        switches += sum(matched.get(one, index) != index for one, index in pairs.items())
+        overlaps += [ious[pair] for pair in pairs.items()]
+        matched.update(pairs)
+    return TrackingScore(
+        truths=truths,
+        missed=missed,
+        extra=extra,
+        switches=switches,
+        mean_iou=float(np.mean(overlaps)) if overlaps else 0.0,
+        key_frames=sum(len(region["value"]["sequence"]) for region in regions),
+    )
+
+
+def _assign(ious: Mapping[tuple[int, int], float], before: Mapping[int, int]) -> dict[int, int]:
+    """Pair truths with regions: those that belong together already first, then as well as possible."""
+    good = {pair: iou for pair, iou in ious.items() if iou >= MATCH_IOU}
+    pairs = {one: index for one, index in good if before.get(one) == index}
+    rows = sorted({one for one, _ in good} - set(pairs))
+    columns = sorted({index for _, index in good} - set(pairs.values()))
+    gain = np.array([[good.get((row, column), 0.0) for column in columns] for row in rows]).reshape(
+        len(rows), len(columns)
+    )
+    for row, column in zip(*linear_sum_assignment(-gain), strict=True):
+        if gain[row, column] > 0:
+            pairs[rows[row]] = columns[column]
+    return pairs
+
+
+def _iou(one: Box, other: Box) -> float:
+    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    common = max(width, 0) * max(height, 0)
+    return common / (one[2] * one[3] + other[2] * other[3] - common)
