@@ -57,6 +57,7 @@ def test_secrets_are_read_and_not_shown(name: str, monkeypatch: pytest.MonkeyPat
         ({"MODEL_SCORE_THRESHOLD": "50"}, "MODEL_SCORE_THRESHOLD='50'"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL='LOUD'"),
         ({"LABEL_STUDIO_URL": "label-studio:8080"}, "LABEL_STUDIO_URL='label-studio:8080': an address like"),
+        ({"LABEL_STUDIO_URL": "http://ls:99999"}, "LABEL_STUDIO_URL='http://ls:99999'"),
         ({"LABEL_STUDIO_HOST": "ftp://x"}, "LABEL_STUDIO_URL"),
         ({"BASIC_AUTH_USER": "me"}, "BASIC_AUTH_PASS is not set"),
         ({"BASIC_AUTH_PASS": "s3cret"}, "BASIC_AUTH_USER is not set"),

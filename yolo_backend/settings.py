@@ -112,7 +112,11 @@ class Settings(BaseSettings):
         if value is None:
             return None
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is no number, or too large
+            usable = False
+        if not usable:
             raise ValueError("an address like http://label-studio:8080 is expected")
         return value.rstrip("/")
 
