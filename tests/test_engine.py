@@ -100,7 +100,7 @@ class _Model:
 def test_a_batch_that_fails_is_tried_in_halves(count: int, most: int, broken: int | None, lost: list[int]) -> None:
     model = _Model(most, broken)
     pictures = {n: Picture(pixels=np.full((2, 2, 3), n, np.uint8), width=2, height=2) for n in range(count)}
-    one: Any = SimpleNamespace(confidence=0.5, iou=0.7, max_det=300, imgsz=None)
+    one: Any = SimpleNamespace(options={"confidence": 0.5, "iou": 0.7, "max_det": 300, "imgsz": None})
     outcomes = run(model, one, pictures)  # type: ignore[arg-type]
     assert [n for n, outcome in outcomes.items() if isinstance(outcome, Exception)] == lost
     assert all(outcome.number == n for n, outcome in outcomes.items() if n not in lost)

@@ -30,13 +30,13 @@ class TimelineLabels(VideoControl):
     yolo_tasks: ClassVar[tuple[str, ...]] = ("classify",)
 
     model_frame_step: int = attribute(
-        1, "Every n-th frame is classified and speaks for those up to the next one.", low=1, high=1_000_000
+        1, "Every n-th frame is classified and speaks for those up to the next one.", low=1, high=100_000
     )
     model_max_gap: int = attribute(
-        5, "A label that goes off for at most so many frames stays on through them.", low=0, high=1_000_000
+        5, "A label that goes off for at most so many frames stays on through them.", low=0, high=100_000
     )
     model_min_frames: int = attribute(
-        3, "Ranges of fewer frames are dropped, after gaps were bridged.", low=1, high=1_000_000
+        3, "Ranges of fewer frames are dropped, after gaps were bridged.", low=1, high=100_000
     )
 
     def observer(self, names: Mapping[int, str], data: Mapping[str, Any]) -> Observer:

@@ -64,7 +64,7 @@ class VideoRectangle(VideoControl):
         high=100,
     )
     model_max_gap: int = attribute(
-        5, "An object that is missing for more frames is switched off until it is seen again.", low=0, high=1_000_000
+        5, "An object that is missing for more frames is switched off until it is seen again.", low=0, high=100_000
     )
 
     @classmethod
