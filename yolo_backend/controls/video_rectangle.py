@@ -58,8 +58,8 @@ class VideoRectangle(VideoControl):
     )
     model_keyframe_tolerance: float = attribute(
         0.5,
-        "Key frames are left out as long as no edge of a box moves by more than this, in percent of the picture. 0 keeps "
-        "every frame.",
+        "Key frames are left out as long as no edge of a box moves, and no side grows, by more than this, in percent of the "
+        "picture. 0 keeps every frame.",
         low=0,
         high=100,
     )

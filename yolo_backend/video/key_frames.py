@@ -27,8 +27,8 @@ def key_frames(shown: np.ndarray, boxes: np.ndarray, *, frames: int, max_gap: in
         boxes: (n, 4) left, top, width, height on these pictures, in percent.
         frames: how many the video has.
         max_gap: an object that is missing for more frames is switched off and on again.
-        tolerance: in percent of the picture; between key frames no edge of a box that the editor draws is farther from
-            where it was. 0 keeps every picture.
+        tolerance: in percent of the picture; between key frames no edge of the box that the editor draws is farther
+            from where it was, and neither its width nor its height is off by more. 0 keeps every picture.
     """
     inside = shown[:, 0] <= frames
     shown, boxes = np.minimum(shown[inside], frames), boxes[inside]
@@ -50,7 +50,7 @@ def key_frames(shown: np.ndarray, boxes: np.ndarray, *, frames: int, max_gap: in
 
 
 def simplify(numbers: np.ndarray, boxes: np.ndarray, *, tolerance: float) -> np.ndarray:
-    """Return the indices to keep, so that boxes interpolated in between have no edge off by more than ``tolerance``.
+    """Return the indices to keep, so that boxes interpolated in between have no edge or side off by more than ``tolerance``.
 
     From each kept one the next is the farthest that a straight line reaches. The first and the last are always kept.
 
@@ -61,10 +61,10 @@ def simplify(numbers: np.ndarray, boxes: np.ndarray, *, tolerance: float) -> np.
     """
     if tolerance <= 0:
         return np.arange(len(numbers))
-    edges = np.hstack([boxes, boxes[:, :2] + boxes[:, 2:]])
+    values = np.hstack([boxes, boxes[:, :2] + boxes[:, 2:]])
     kept = [0]
     while kept[-1] < len(numbers) - 1:
-        kept.append(_farthest(numbers, edges, kept[-1], tolerance))
+        kept.append(_farthest(numbers, values, kept[-1], tolerance))
     return np.array(kept)
 
 
@@ -76,13 +76,13 @@ def _points(shown: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return numbers[different], np.repeat(boxes, 2, axis=0)[different]
 
 
-def _farthest(numbers: np.ndarray, edges: np.ndarray, start: int, tolerance: float) -> int:
+def _farthest(numbers: np.ndarray, values: np.ndarray, start: int, tolerance: float) -> int:
     """Return the farthest index to which a line from ``start`` passes all in between within ``tolerance``."""
     look = _FIRST_LOOK
     while True:
         ahead = slice(start + 1, start + 1 + look)
         distance = (numbers[ahead] - numbers[start])[:, None]
-        rise = edges[ahead] - edges[start]
+        rise = values[ahead] - values[start]
         # Slopes that pass each point, and all points up to it.
         least = np.maximum.accumulate((rise - tolerance) / distance)
         most = np.minimum.accumulate((rise + tolerance) / distance)
