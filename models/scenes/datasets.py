@@ -66,8 +66,15 @@ def _describe(folder: Path, task: str) -> None:
 
 def _write_scenes(root: Path, split: str, families: str, seed: int, indices: range) -> None:
     for index in indices:
-        # In every fourth scene everything lies any way: upright and slanted barcodes are rare otherwise.
-        scene = draw_scene(seed, index, families=FAMILIES[families], turned=1.0 if index % 4 == 3 else 0.3)
+        # In every fourth scene everything lies any way: upright and slanted barcodes are rare otherwise. In every eighth
+        # there is more that only looks like a code.
+        scene = draw_scene(
+            seed,
+            index,
+            families=FAMILIES[families],
+            turned=1.0 if index % 4 == 3 else 0.3,
+            look_alikes=6 if index % 8 == 5 else None,
+        )
         for number, (label, image) in enumerate(cut_crops(scene, seed, index)):
             _write_image(root / "classify" / split / label / f"{index:05d}-{number}.jpg", image)
         height, width = scene.image.shape[:2]

@@ -55,13 +55,15 @@ def draw_scene(
     families: Mapping[str, backgrounds.Painter] = backgrounds.TRAINING,
     size: tuple[int, int] | None = None,
     codes: int | None = None,
+    look_alikes: int | None = None,
     code_widths: tuple[float, float] = (0.1, 0.5),
     turned: float = 0.3,
 ) -> Scene:
     """The scene of this seed: the same seed and arguments give the same pixels.
 
     ``size`` is (width, height) in pixels. ``codes`` is how many surfaces with codes to try to place (0: an empty scene);
-    by default up to six, and about one scene in ten is empty. ``code_widths`` are fractions of the longer side.
+    by default up to six, and about one scene in ten is empty. ``look_alikes`` is how many surfaces without a code to try.
+    ``code_widths`` are fractions of the longer side.
     ``turned`` is the share of surfaces that lie any way, the others are about upright.
     """
     rng = np.random.default_rng(seed)
@@ -71,7 +73,8 @@ def draw_scene(
     picture = backgrounds.draw_background(rng, width, height, families)
     taken: list[np.ndarray] = []
     objects: list[SceneObject] = []
-    look_alikes = int(rng.choice([0, 1, 2, 3], p=[0.35, 0.3, 0.2, 0.15])) + (codes == 0)
+    some = int(rng.choice([0, 1, 2, 3], p=[0.35, 0.3, 0.2, 0.15])) + (codes == 0)
+    look_alikes = some if look_alikes is None else look_alikes
     for index in range(codes + look_alikes):
         with_codes = index < codes
         longest = code_widths[1] / max(1.0, (codes / 2) ** 0.6)
