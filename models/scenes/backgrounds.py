@@ -75,7 +75,7 @@ def wood(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     grain = noise(rng, max(8, width // int(rng.integers(8, 30))), height, cells=8, octaves=6)
     grain = cv2.resize(grain, (width, height), interpolation=cv2.INTER_CUBIC)
     waves = 0.5 + 0.5 * np.sin(grain * rng.uniform(15, 50))
-    base = np.float32(rng.uniform([90, 55, 25], [220, 170, 120]))
+    base = np.asarray(rng.uniform([90, 55, 25], [220, 170, 120]), np.float32)
     picture = blend(0.6 * waves + 0.4 * grain, base, base * rng.uniform(0.5, 0.8))
     plank = max(20, height // int(rng.integers(2, 7)))
     for top in range(0, height, plank):
@@ -99,7 +99,9 @@ def fabric(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 def paper(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """Light paper with faint fibres and folds."""
-    picture = np.float32(rng.uniform(180, 250)) + rng.normal(0, 5, 3) + np.zeros((height, width, 3), np.float32)
+    picture = (
+        np.asarray(rng.uniform(180, 250), np.float32) + rng.normal(0, 5, 3) + np.zeros((height, width, 3), np.float32)
+    )
     picture += 14 * (noise(rng, width, height, cells=80, octaves=3)[..., None] - 0.5)
     return picture + 30 * (noise(rng, width, height, cells=3, octaves=2)[..., None] - 0.5)
 
@@ -166,11 +168,11 @@ def tiles(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 def cardboard(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """Brown board, ribbed, with a strip of tape and a crease."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    base = np.float32(rng.uniform([140, 100, 60], [205, 165, 120]))
+    base = np.asarray(rng.uniform([140, 100, 60], [205, 165, 120]), np.float32)
     ribs = 1 + 0.05 * np.sin(2 * np.pi * (x if rng.random() < 0.5 else y) / rng.uniform(6, 14))
     picture = base * ribs[..., None] * (0.9 + 0.2 * noise(rng, width, height, cells=30)[..., None])
     top = int(rng.uniform(0, height))
-    picture[top : top + height // int(rng.integers(6, 14))] *= np.float32([1.1, 1.05, 0.9])
+    picture[top : top + height // int(rng.integers(6, 14))] *= np.asarray([1.1, 1.05, 0.9], np.float32)
     crease = int(rng.uniform(0, width))
     picture[:, crease : crease + max(2, width // 150)] *= 0.75
     return picture
@@ -259,7 +261,7 @@ def photo(rng: np.random.Generator, width: int, height: int, *, names: tuple[str
     cut = cv2.resize(pixels[top : top + high, left : left + wide], (width, height), interpolation=cv2.INTER_CUBIC)
     cut = cut[:, ::-1] if rng.random() < 0.5 else cut
     cut = cv2.GaussianBlur(cut.astype(np.float32), (0, 0), rng.uniform(0.3, width / 150))
-    return cut * np.float32(rng.uniform(0.8, 1.15, 3))
+    return cut * np.asarray(rng.uniform(0.8, 1.15, 3), np.float32)
 
 
 TRAINING: Mapping[str, Painter] = {

@@ -47,7 +47,7 @@ def project(homography: np.ndarray, points: np.ndarray) -> np.ndarray:
 def outline(surface: Surface, homography: np.ndarray) -> np.ndarray:
     """The surface's four corners (4, 2) in the image."""
     height, width = surface.pixels.shape[:2]
-    return project(homography, np.float64([[0, 0], [width, 0], [width, height], [0, height]]))
+    return project(homography, np.asarray([[0, 0], [width, 0], [width, height], [0, height]], np.float64))
 
 
 def paste(picture: np.ndarray, surface: Surface, homography: np.ndarray, *, shadow: float = 0.0) -> None:
@@ -74,7 +74,7 @@ def paste(picture: np.ndarray, surface: Surface, homography: np.ndarray, *, shad
     area = picture[top:bottom, left:right]
     if shadow > 0:
         blurred = cv2.GaussianBlur(alpha[..., 0], (0, 0), spread)
-        shift = np.float32([[1, 0, spread], [0, 1, spread]])
+        shift = np.asarray([[1, 0, spread], [0, 1, spread]], np.float32)
         area *= 1 - shadow * cv2.warpAffine(blurred, shift, (width, height))[..., None]
     area[:] = ink + (1 - alpha) * area
 
@@ -90,12 +90,17 @@ def light(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
         # The edge of somebody's shadow.
         edge = np.cos(angle * 3) * x + np.sin(angle * 3) * y + rng.uniform(-0.3, 0.3)
         amount = amount * (1 - rng.uniform(0.15, 0.5) / (1 + np.exp(-edge * rng.uniform(20, 150))))
-    picture = picture * amount[..., None] * np.float32(rng.uniform(0.9, 1.08, 3)) * np.float32(rng.uniform(0.65, 1.12))
+    picture = (
+        picture
+        * amount[..., None]
+        * np.asarray(rng.uniform(0.9, 1.08, 3), np.float32)
+        * np.asarray(rng.uniform(0.65, 1.12), np.float32)
+    )
     if rng.random() < 0.2:
         spot = (x - rng.uniform(-0.5, 0.5)) ** 2 + (y - rng.uniform(-0.5, 0.5)) ** 2
         picture = picture + rng.uniform(30, 110) * np.exp(-spot / rng.uniform(0.003, 0.03))[..., None]
     picture = np.clip(picture, 0, 255) / 255
-    return 255 * picture ** np.float32(rng.uniform(0.75, 1.3))
+    return 255 * picture ** np.asarray(rng.uniform(0.75, 1.3), np.float32)
 
 
 def expose(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
@@ -120,8 +125,10 @@ def expose(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
 
 def compress(image: np.ndarray, *, quality: int) -> np.ndarray:
     """``image`` (height, width, 3) uint8 RGB as it comes back from a JPEG file."""
-    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
+    encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None, "OpenCV cannot read back its own JPEG"
+    return decoded[..., ::-1]
 
 
 def _motion(rng: np.random.Generator, length: float) -> np.ndarray:

@@ -69,7 +69,7 @@ def draw_clip(
     for number in range(frames):
         second = number / fps
         shift = sway * np.array([np.sin(second * 0.9), np.cos(second * 0.7)])
-        move = np.float32([[1, 0, -sway + shift[0]], [0, 1, -sway + shift[1]]])
+        move = np.asarray([[1, 0, -sway + shift[0]], [0, 1, -sway + shift[1]]], np.float32)
         picture = cv2.warpAffine(ground, move, size, flags=cv2.INTER_LINEAR)
         objects = {}
         for track, surface in zip(tracks, stickers, strict=True):
@@ -92,7 +92,7 @@ def draw_clip(
 
 def visible_share(item: SceneObject, size: tuple[int, int]) -> float:
     """How much of the code's area lies within the frame, 0 to 1."""
-    frame = np.float32([[0, 0], [size[0], 0], [size[0], size[1]], [0, size[1]]])
+    frame = np.asarray([[0, 0], [size[0], 0], [size[0], size[1]], [0, size[1]]], np.float32)
     quad = item.corners.astype(np.float32)
     shared, _ = cv2.intersectConvexConvex(quad, frame)
     return float(shared / cv2.contourArea(quad))
@@ -113,8 +113,10 @@ def _sticker(rng: np.random.Generator, track: Track, frame_width: int) -> Surfac
         caption=track.code.label == "barcode",
     )
     margin = max(4, round(patch.shape[0] * 0.08))
-    sheet = cv2.copyMakeBorder(patch, *[margin] * 4, cv2.BORDER_CONSTANT, value=(246.0, 244.0, 240.0, 0.0))
-    corners = np.float64([[left, top], [right, top], [right, bottom], [left, bottom]]) + margin
+    sheet = cv2.copyMakeBorder(
+        patch, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=(246.0, 244.0, 240.0, 0.0)
+    )
+    corners = np.asarray([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64) + margin
     return Surface(
         pixels=sheet,
         coverage=np.ones(sheet.shape[:2], np.float32),

@@ -52,7 +52,7 @@ class Code:
         zoom_y = max(1, -(-height // rows)) if rows > 1 else height
         sharp = np.kron(self.modules, np.ones((zoom_y, zoom_x))).astype(np.float32)
         amount = cv2.resize(sharp, (width, height), interpolation=cv2.INTER_AREA)[..., None]
-        return amount * np.float32(ink) + (1 - amount) * np.float32(paper)
+        return amount * np.asarray(ink, np.float32) + (1 - amount) * np.asarray(paper, np.float32)
 
 
 def draw_code(rng: np.random.Generator, *, label: str | None = None) -> Code:
@@ -135,5 +135,5 @@ def print_with_quiet_zone(
         top, left = quiet_y + height + max(1, text_height // 10), quiet + (width - fitted) // 2
         area = patch[top : top + text_height, left : left + fitted]
         letters = letters[: area.shape[0]]
-        area[:] = letters * np.float32(ink) + (1 - letters) * area
+        area[:] = letters * np.asarray(ink, np.float32) + (1 - letters) * area
     return patch, (quiet, quiet_y, quiet + width, quiet_y + height)

@@ -26,8 +26,8 @@ FAMILIES: Mapping[str, Mapping[str, backgrounds.Painter]] = {
 
 def label_line(task: str, item: SceneObject, width: int, height: int) -> str:
     """One object as a line of the library's label format: the class, then fractions of the image's size."""
-    corners = (item.corners / [width, height]).ravel()
-    left, top, right, bottom = item.box / [width, height, width, height]
+    corners = (item.corners / [width, height]).ravel().tolist()
+    left, top, right, bottom = (item.box / [width, height, width, height]).tolist()
     box = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
     numbers = {"detect": box, "segment": corners, "obb": corners, "pose": [*box, *corners]}[task]
     return " ".join([str(LABELS.index(item.label)), *(f"{number:.6f}" for number in numbers)])

@@ -55,7 +55,7 @@ def few_bars(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 
 def chequerboard(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    cell = max(3, width / rng.integers(4, 16))
+    cell = max(3.0, width / int(rng.integers(4, 16)))
     mask = ((np.arange(width) // cell)[None, :] + (np.arange(height) // cell)[:, None]) % 2
     return _mix(mask, rng)
 
@@ -84,7 +84,7 @@ def paragraph(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     picture = np.empty((height, width, 3), np.float32)
     light, dark = _two_tones(rng)
     picture[:] = light
-    fill_with_text(rng, picture, (0, 0, width, height), height / rng.integers(4, 14), dark)
+    fill_with_text(rng, picture, (0, 0, width, height), height / int(rng.integers(4, 14)), dark)
     return picture
 
 
@@ -100,7 +100,7 @@ def rings(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 def halftone(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """A grid of dots, as a perforated sheet or a loudspeaker has."""
-    pitch = max(4, width / rng.integers(8, 30))
+    pitch = max(4.0, width / int(rng.integers(8, 30)))
     y, x = np.mgrid[0:height, 0:width]
     distance = np.hypot(x % pitch - pitch / 2, y % pitch - pitch / 2)
     return _mix(distance < pitch * rng.uniform(0.2, 0.42), rng)

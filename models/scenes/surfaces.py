@@ -42,7 +42,7 @@ def draw_surface(rng: np.random.Generator, code_width: int, *, codes: int) -> Su
     placed = []
     for print_, (left, top) in zip(prints, boxes, strict=True):
         if print_.code is not None:
-            corner = np.float64([left, top]) + offset
+            corner = np.asarray([left, top], np.float64) + offset
             placed.append(PrintedCode(code=print_.code, corners=print_.corners + corner))
     return Surface(pixels=pixels, coverage=_outline(rng, *pixels.shape[:2]), codes=tuple(placed))
 
@@ -61,7 +61,7 @@ def _print(rng: np.random.Generator, width: int, ink: np.ndarray, paper: np.ndar
     patch, (left, top, right, bottom) = print_with_quiet_zone(
         code, width, rng=rng, ink=tuple(ink), paper=tuple(paper), caption=caption
     )
-    corners = np.float64([[left, top], [right, top], [right, bottom], [left, bottom]])
+    corners = np.asarray([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
     return _Print(patch=patch, code=code, corners=corners)
 
 
@@ -146,7 +146,7 @@ def _surround(
         rule = max(1, int(side * 0.015))
         pixels[:rule] = pixels[-rule:] = pixels[:, :rule] = pixels[:, -rule:] = ink
     wear = noise(rng, *pixels.shape[1::-1], cells=6, octaves=3)[..., None]
-    return pixels * (0.94 + 0.1 * wear), np.float64([left, top])
+    return pixels * (0.94 + 0.1 * wear), np.asarray([left, top], np.float64)
 
 
 def _decorate(rng: np.random.Generator, pixels: np.ndarray) -> None:

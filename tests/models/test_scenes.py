@@ -10,6 +10,7 @@ pytest.importorskip("segno", reason="pip install -r models/requirements-train.tx
 pytest.importorskip("barcode", reason="pip install -r models/requirements-train.txt")
 
 from scenes import BARCODE, HELD_OUT, LABELS, QR_CODE, TRAINING, Scene, SceneObject, draw_scene
+from scenes.backgrounds import HELD_OUT_PHOTOS, TRAINING_PHOTOS
 from scenes.codes import BARCODE_SYMBOLOGIES, draw_code
 from scenes.datasets import NONE, cut_crops, data_of, label_line, write_datasets
 
@@ -47,7 +48,7 @@ def test_number_of_codes(codes: int, least: int) -> None:
 def test_training_and_held_out_share_no_background() -> None:
     shared = set(TRAINING) & set(HELD_OUT)
     assert shared == {"photo", "photo again"}
-    assert not set(TRAINING["photo"].keywords["names"]) & set(HELD_OUT["photo"].keywords["names"])
+    assert not set(TRAINING_PHOTOS) & set(HELD_OUT_PHOTOS)
 
 
 def test_corners_boxes_and_masks_agree(objects: list[tuple[Scene, SceneObject]]) -> None:
@@ -70,7 +71,7 @@ def test_corners_boxes_and_masks_agree(objects: list[tuple[Scene, SceneObject]])
 
 def flattened(scene: Scene, item: SceneObject, *, side: int = 300, margin: int = 60) -> np.ndarray:
     """The code seen straight on, ``side`` pixels each way with ``margin`` around it, gray."""
-    target = np.float32([[0, 0], [side, 0], [side, side], [0, side]]) + margin
+    target = np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float32) + margin
     matrix = cv2.getPerspectiveTransform(item.corners.astype(np.float32) - 0.5, target - 0.5)
     whole = (side + 2 * margin, side + 2 * margin)
     return cv2.cvtColor(cv2.warpPerspective(scene.image, matrix, whole), cv2.COLOR_RGB2GRAY)
