@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -40,19 +41,18 @@ def write_clip(
     pictures: Iterable[np.ndarray] | None = None,
     *,
     codec: str = "libx264",
+    size: tuple[int, int] = (WIDTH, HEIGHT),
     sound: float = 0,
-    **options: str,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Write pictures (numbered ones by default) that come on screen at ``times``, and ``sound`` seconds of silence."""
     pictures = [numbered(number) for number in range(len(times))] if pictures is None else pictures
     base = {".webm": Fraction(1, 1000), ".avi": Fraction(1, 30)}.get(path.suffix, Fraction(1, 90000))
-    with av.open(str(path), "w", options=options) as container:
-        video = container.add_stream(codec, rate=30)
-        audio = container.add_stream("aac", rate=48000, layout="mono") if sound else None
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    with av.open(str(path), "w", options=options or {}) as container:
+        video: Any = container.add_stream(codec, rate=30)
+        audio: Any = container.add_stream("aac", rate=48000, layout="mono") if sound else None
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
         for time, picture in zip(times, pictures, strict=True):
-            if (video.width, video.height) != picture.shape[1::-1] and not video.codec_context.is_open:
-                video.height, video.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
             frame.pts, frame.time_base = round(time / base), base
             video.codec_context.time_base = base

@@ -3,6 +3,7 @@ import threading
 import weakref
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -84,9 +85,9 @@ def _sound(path: Path, *, video: bool) -> None:
     """Sound, beside it a video without a picture if ``video``."""
     with av.open(str(path), "w", format="matroska") as container:
         if video:
-            empty = container.add_stream("libx264", rate=30)
+            empty: Any = container.add_stream("libx264", rate=30)
             empty.width, empty.height, empty.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream = container.add_stream("aac", rate=48000, layout="mono")
+        stream: Any = container.add_stream("aac", rate=48000, layout="mono")
         for start in range(0, 10240, 1024):
             silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
             silence.sample_rate, silence.pts = 48000, start
@@ -94,14 +95,14 @@ def _sound(path: Path, *, video: bool) -> None:
         container.mux(stream.encode())
 
 
-def _cut(path: Path, part: float, codec: str = "libx264", **options: str) -> None:
+def _cut(path: Path, part: float, codec: str = "libx264", options: dict[str, str] | None = None) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (90, HEIGHT, WIDTH, 3), np.uint8)
-    data = write_clip(path, [index / 30 for index in range(90)], list(noise), codec=codec, **options).read_bytes()
+    data = write_clip(path, [index / 30 for index in range(90)], list(noise), codec=codec, options=options).read_bytes()
     path.write_bytes(data[: int(len(data) * part)])
 
 
 def _damaged(path: Path) -> None:
-    data = bytearray(write_clip(path, CFR_30, movflags="faststart").read_bytes())
+    data = bytearray(write_clip(path, CFR_30, options={"movflags": "faststart"}).read_bytes())
     middle = len(data) * 8 // 10
     data[middle : middle + 100] = bytes(255 for _ in range(100))
     path.write_bytes(data)
@@ -128,7 +129,7 @@ def _list_of_files(path: Path) -> None:
         (lambda path: _sound(path, video=False), "no video, only sound"),
         (lambda path: _sound(path, video=True), "no picture that can be decoded"),
         (lambda path: _cut(path, 0.6), "an MP4 video that is damaged or incomplete"),
-        (lambda path: _cut(path, 0.6, movflags="faststart"), "damaged after|cut off"),
+        (lambda path: _cut(path, 0.6, options={"movflags": "faststart"}), "damaged after|cut off"),
         (_damaged, "damaged after"),
         # These open other files, and addresses, if they are let.
         (_playlist, "not a video"),

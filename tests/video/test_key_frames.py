@@ -87,7 +87,7 @@ def test_key_frames_are_where_the_motion_changes(
 @pytest.mark.parametrize("tolerance", [0.05, 0.5, 3])
 @pytest.mark.parametrize("seed", range(6))
 def test_what_is_drawn_is_where_the_object_was(seed: int, tolerance: float) -> None:
-    """Over random walks with jumps, gaps and pictures that stay: no edge or side is off by more, and nothing is drawn in gaps."""
+    """Random walks with jumps, gaps and pictures that stay: nothing is off by more, and nothing is drawn in gaps."""
     rng = np.random.default_rng(seed)
     spans: list[tuple[int, int]] = []
     frame = 1
@@ -125,4 +125,4 @@ def test_a_straight_line_needs_its_ends_alone(count: int) -> None:
     numbers = np.arange(count) * 3 + 1
     boxes = np.column_stack([numbers * 0.01] * 4)
     kept = simplify(numbers, boxes, tolerance=0.1)
-    assert kept.tolist() == sorted({0, count - 1}) if count else kept.tolist() in ([], [0])
+    assert kept.tolist() == [0, count - 1][:count]

@@ -59,7 +59,7 @@ def simplify(numbers: np.ndarray, boxes: np.ndarray, *, tolerance: float) -> np.
         boxes: (n, 4) left, top, width, height.
         tolerance: in the boxes' unit; 0 keeps all.
     """
-    if tolerance <= 0:
+    if tolerance <= 0 or len(numbers) <= 2:
         return np.arange(len(numbers))
     values = np.hstack([boxes, boxes[:, :2] + boxes[:, 2:]])
     kept = [0]

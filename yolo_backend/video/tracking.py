@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from yolo_backend.inference.library import ultralytics
 
