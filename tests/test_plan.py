@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def rectangles(attributes: str = "", labels: str = LABELS, name: str = "box", to
     return f'<RectangleLabels name="{name}" toName="{to}" {attributes}>{labels}</RectangleLabels>'
 
 
-def plan(*tags: str, shown: str = IMAGE, **settings: object) -> Plan:
+def plan(*tags: str, shown: str = IMAGE, **settings: Any) -> Plan:
     return make_plan(config(*tags, shown=shown), Settings(**settings))
 
 
@@ -116,7 +117,7 @@ def test_model_path_can_be_kept_to_the_operator() -> None:
 
 
 class TestModelVersion:
-    def version(self, *tags: str, **settings: object) -> str:
+    def version(self, *tags: str, **settings: Any) -> str:
         weights = WeightsStore(Settings(**settings))
         return plan(*tags, **settings).model_version(weights)
 

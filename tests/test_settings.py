@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,11 +7,10 @@ from yolo_backend.settings import PROJECT_DIR, Settings, load_settings, settings
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for line in settings_page().splitlines():
         for name in line.split("|")[1].split(" or ") if line.startswith("| `") else ():
             monkeypatch.delenv(name.strip(" `"), raising=False)
-    return
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,9 @@ def table(name: str) -> str:
 
 def test_the_tables_are_those_of_the_code() -> None:
     page = PAGE.read_text()
-    assert page == _TABLE.sub(lambda m: m[1] + table(m[2]) + m[4], page), "run: PYTHONPATH=. python tests/controls/test_docs.py"
+    assert page == _TABLE.sub(lambda m: m[1] + table(m[2]) + m[4], page), (
+        "run: PYTHONPATH=. python tests/controls/test_docs.py"
+    )
     assert {name for _, name, _, _ in _TABLE.findall(page)} == {ImageControl.__name__} | {c.tag for c in CONTROLS}
 
 

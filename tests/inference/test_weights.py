@@ -26,7 +26,8 @@ def store(root: Path) -> WeightsStore:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("mine.pt", b"mine"), ("team/ours.pt", b"ours"), ("inner-link.pt", b"mine"), ("./mine.pt", b"mine")]
+    ("name", "content"),
+    [("mine.pt", b"mine"), ("team/ours.pt", b"ours"), ("inner-link.pt", b"mine"), ("./mine.pt", b"mine")],
 )
 def test_weights_are_found_by_name(store: WeightsStore, name: str, content: bytes) -> None:
     assert store.get(name).read_bytes() == content

@@ -71,7 +71,7 @@ def outline(mask: np.ndarray, *, tolerance: float) -> np.ndarray:
     points = largest[:, 0]
     if tolerance:
         # Closer to the mask than half of its pixels there is nothing to know.
-        distance = max(tolerance * float(np.hypot(*inner.shape)), UPSCALE / 2)
+        distance = max(tolerance * float(np.hypot(inner.shape[0], inner.shape[1])), UPSCALE / 2)
         points = cv2.approxPolyDP(largest, distance, closed=True)[:, 0]
     # A pixel's centre is half a pixel from its corner, and a pixel was added on each side.
     return np.clip(((points + 0.5) / UPSCALE - 1 + (left, top)) / mask.shape[::-1], 0, 1)
