@@ -1,0 +1,162 @@
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from ultralytics.engine.results import Results
+
+from tests.video.scenes import BLANK
+from yolo_backend.controls import Region
+from yolo_backend.controls.timeline_labels import TimelineLabels
+from yolo_backend.plan import make_plan
+from yolo_backend.settings import Settings
+from yolo_backend.video.frames import Frame
+
+NAMES = {0: "rain", 1: "snow", 2: "sun", 3: "dry"}
+LABELS = '<Label value="Wet" predicted_values="rain, snow"/><Label value="sun" model_score_threshold="0.4"/>'
+
+
+def config(attributes: str = "", labels: str = LABELS, video: str = 'frameRate="10"') -> str:
+    return (
+        f'<View><TimelineLabels name="weather" toName="video" {attributes}>{labels}</TimelineLabels>'
+        f'<Video name="video" value="$video" {video}/></View>'
+    )
+
+
+def control(xml: str) -> TimelineLabels:
+    plan = make_plan(xml, Settings())
+    assert plan.problems == ()
+    (made,) = plan.controls
+    assert isinstance(made, TimelineLabels)
+    return made
+
+
+def watched(
+    made: TimelineLabels, scores: Sequence[tuple[float, ...]], *, rate: float = 10, asked: list[int] | None = None
+) -> list[Region]:
+    """What a control makes of the scores of the pictures of a video at a constant rate; ``asked``: of which it wanted."""
+    observer = made.observer(NAMES, {})
+    for index, one in enumerate(scores):
+        frame = Frame(pixels=BLANK, start=index / rate, end=(index + 1) / rate)
+        if observer.wants(frame):
+            if asked is not None:
+                asked.append(index)
+            observer.see(frame, Results(BLANK, path="", names=NAMES, probs=torch.tensor(one)))
+    return list(observer.regions(len(scores) / rate))
+
+
+RAIN, SNOW, SUN, DRY = (0.9, 0.0, 0.1, 0.0), (0.0, 0.8, 0.2, 0.0), (0.1, 0.0, 0.7, 0.2), (0.1, 0.1, 0.2, 0.6)
+BOTH = (0.5, 0.0, 0.45, 0.05)
+
+
+def ranges(regions: list[Region]) -> list[tuple[str, int, int]]:
+    return [
+        (
+            region["value"]["timelinelabels"][0],
+            region["value"]["ranges"][0]["start"],
+            region["value"]["ranges"][0]["end"],
+        )
+        for region in regions
+    ]
+
+
+def test_a_region_is_what_label_studio_saves() -> None:
+    assert watched(control(config()), [DRY] * 5 + [RAIN] * 10) == [
+        {
+            "id": "weather/0/6",
+            "from_name": "weather",
+            "to_name": "video",
+            "type": "timelinelabels",
+            "value": {"ranges": [{"start": 6, "end": 15}], "timelinelabels": ["Wet"]},
+            "score": 0.9,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "attributes", "expected"),
+    [
+        ([], "", []),
+        ([DRY] * 20, "", []),
+        ([RAIN] * 20, "", [("Wet", 1, 20)]),
+        # Two classes of one label.
+        ([RAIN] * 10 + [SNOW] * 10, "", [("Wet", 1, 20)]),
+        # Two labels at once, each with its own threshold.
+        ([RAIN] * 5 + [BOTH] * 5 + [SUN] * 5, "", [("Wet", 1, 10), ("sun", 6, 15)]),
+        ([BOTH] * 5, 'model_score_threshold="0.6"', [("sun", 1, 5)]),
+        # Flickers.
+        ([RAIN] * 5 + [DRY] * 5 + [RAIN] * 5, "", [("Wet", 1, 15)]),
+        ([RAIN] * 5 + [DRY] * 6 + [RAIN] * 5, "", [("Wet", 1, 5), ("Wet", 12, 16)]),
+        ([RAIN] * 5 + [DRY] * 6 + [RAIN] * 5, 'model_max_gap="6"', [("Wet", 1, 16)]),
+        ([RAIN] * 5 + [DRY] + [RAIN] * 5, 'model_max_gap="0"', [("Wet", 1, 5), ("Wet", 7, 11)]),
+        ([DRY] * 9 + [RAIN] * 2 + [DRY] * 9, "", []),
+        ([DRY] * 9 + [RAIN] * 2 + [DRY] * 9, 'model_min_frames="2"', [("Wet", 10, 11)]),
+    ],
+)
+def test_ranges_are_those_of_each_label(
+    scores: Sequence[tuple[float, ...]], attributes: str, expected: list[tuple[str, int, int]]
+) -> None:
+    assert ranges(watched(control(config(attributes)), scores)) == expected
+
+
+@pytest.mark.parametrize(
+    ("step", "rate", "asked", "expected"),
+    [
+        (1, "10", list(range(20)), [("Wet", 8, 20)]),
+        # Frames 1, 5, 9, … speak for three more each.
+        (4, "10", [0, 4, 8, 12, 16], [("Wet", 9, 20)]),
+        (7, "10", [0, 7, 14], [("Wet", 8, 20)]),
+        (100, "10", [0], []),
+        # The editor counts half as many frames, or twice as many.
+        (1, "5", list(range(0, 20, 2)), [("Wet", 5, 10)]),
+        (1, "20", list(range(20)), [("Wet", 15, 40)]),
+        (3, "20", [0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 15, 16, 18, 19], [("Wet", 16, 40)]),
+    ],
+)
+def test_every_nth_frame_of_the_editor_is_classified(
+    step: int, rate: str, asked: list[int], expected: list[tuple[str, int, int]]
+) -> None:
+    made = control(config(f'model_frame_step="{step}"', video=f'frameRate="{rate}"'))
+    wanted: list[int] = []
+    assert ranges(watched(made, [DRY] * 7 + [RAIN] * 13, asked=wanted)) == expected
+    assert wanted == asked
+
+
+def test_the_score_is_the_mean_over_what_is_on() -> None:
+    (region,) = watched(control(config()), [RAIN] * 3 + [DRY] * 2 + [SNOW])
+    assert region["score"] == pytest.approx((3 * 0.9 + 0.8) / 4, abs=1e-4)
+
+
+def test_ids_are_unique() -> None:
+    regions = watched(control(config('model_max_gap="0" model_min_frames="1"')), [RAIN, DRY, BOTH, SUN] * 5)
+    assert len(regions) == 15
+    assert len({region["id"] for region in regions}) == 15
+
+
+def test_problems_are_named() -> None:
+    plan = make_plan(config('model_frame_step="0" model_min_frames="x" model_gap="3"'), Settings())
+    assert len(plan.controls) == 1
+    assert [problem.partition(": ")[2] for problem in plan.problems] == [
+        "model_frame_step='0' is ignored: a whole number from 1 to 100000 is expected",
+        "model_min_frames='x' is ignored: a whole number from 1 to 100000 is expected",
+        "model_gap is not an attribute of this tag; did you mean model_max_gap?",
+    ]
+
+
+def test_a_tag_on_sound_is_left_out_with_a_word() -> None:
+    xml = config().replace("<Video ", "<Audio ")
+    plan = make_plan(xml, Settings())
+    assert plan.controls == ()
+    assert "<Video>" in plan.problems[0]
+
+
+def test_several_tags_on_one_video_are_told_apart() -> None:
+    xml = config().replace(
+        "</View>",
+        '<VideoRectangle name="box" toName="video"/><Labels name="l" toName="video"><Label value="car"/></Labels></View>',
+    )
+    made: Any = make_plan(xml, Settings())
+    assert [(one.weights, [control.name for control in one.controls]) for one in made.passes] == [
+        ("yolo26n-cls.pt", ["weather"]),
+        ("yolo26n.pt", ["box"]),
+    ]
