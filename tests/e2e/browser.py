@@ -19,8 +19,9 @@ from .truth import Box
 
 VIEWPORT = (1280, 800)
 
-# Milliseconds for what takes one or two seconds on an idle machine.
-_PATIENCE = 30_000
+# Milliseconds for what takes one or two seconds on an idle machine, and much longer on one that trains a model.
+_PATIENCE = 120_000
+_BEFORE_RELOAD = 15_000
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 # A test machine may have no network, and what the browser does for itself is no part of the test.
@@ -68,6 +69,7 @@ def logged_in(label_studio: LabelStudio) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=executable(), args=[*_ARGUMENTS])
         width, height = VIEWPORT
         page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(_PATIENCE)
         page.goto(f"{label_studio.url}/user/login/")
         page.fill("input[name=email]", label_studio.username)
         page.fill("input[name=password]", label_studio.password)
@@ -91,24 +93,24 @@ class Editor:
         ``stream`` leaves out the list of tasks, as when all tasks are labelled one after the other.
         """
         self.page.goto(f"{self._url}/projects/{project}/data?task={task}" + ("&labeling=1" if stream else ""))
+        self.page.wait_for_function(_LOADED)
         try:
-            self.wait_for_regions(regions)
+            self.wait_for_regions(regions, timeout=_BEFORE_RELOAD)
         except PlaywrightTimeout:
             # Opened right after another project's page, a task sometimes shows before its predictions have come.
             self.page.reload()
             self.wait_for_regions(regions)
 
-    def wait_for_regions(self, count: int) -> None:
-        """Wait until this many regions are drawn. Raises playwright's TimeoutError when they don't come."""
-        self.page.wait_for_function(_LOADED, timeout=_PATIENCE)
-        self.page.wait_for_function(f"({_RECTANGLES})().length === {count}", timeout=_PATIENCE)
+    def wait_for_regions(self, count: int, *, timeout: float = _PATIENCE) -> None:
+        """Wait until this many regions are drawn. Raises playwright's TimeoutError after ``timeout`` milliseconds."""
+        self.page.wait_for_function(f"({_RECTANGLES})().length === {count}", timeout=timeout)
 
-    def show_prediction(self, model_version: str, *, regions: int) -> None:
-        """Choose the tab of the prediction that this model version made."""
-        self.page.get_by_text(model_version, exact=True).first.click()
+    def show_prediction(self, prediction: int, *, regions: int) -> None:
+        """Choose the tab of the prediction with this id, and wait until this many regions are drawn."""
+        self.page.click(f'[data-annotation-id="{prediction}"]')
         # Away from the tab, or its tooltip covers the picture.
         self.page.mouse.move(*(side - 1 for side in VIEWPORT))
-        self.page.wait_for_function("() => Htx.annotationStore.selected.type === 'prediction'", timeout=_PATIENCE)
+        self.page.wait_for_function("() => Htx.annotationStore.selected.type === 'prediction'")
         self.wait_for_regions(regions)
 
     def show_labels(self) -> None:
@@ -117,7 +119,7 @@ class Editor:
 
     def submit(self) -> None:
         """Press Submit, and wait until the annotation is saved."""
-        with self.page.expect_response(re.compile(r"/api/tasks/\d+/annotations"), timeout=_PATIENCE) as saved:
+        with self.page.expect_response(re.compile(r"/api/tasks/\d+/annotations")) as saved:
             self.page.get_by_role("button", name="Submit").click()
         assert saved.value.ok
 

@@ -48,9 +48,11 @@ def assert_match_the_truth(tasks: Mapping[str, int], predictions: Predictions) -
     for image, task in tasks.items():
         (prediction,) = predictions[task]
         found[image] = differences(region_boxes(prediction["result"]), true_boxes(image, LABELS))
-    assert {image: wrong.missed for image, wrong in found.items() if wrong.missed} == {}
-    assert {image: wrong.mislabelled for image, wrong in found.items() if wrong.mislabelled} == {}
+    missed = {image: wrong.missed for image, wrong in found.items() if wrong.missed}
+    mislabelled = {image: wrong.mislabelled for image, wrong in found.items() if wrong.mislabelled}
     false = {image: wrong.false for image, wrong in found.items() if wrong.false}
+    assert not missed, f"codes missed: {missed}; boxes left over: {false}"
+    assert not mislabelled, f"wrong labels: {mislabelled}"
     assert sum(map(len, false.values())) <= len(tasks) / 10, f"false boxes: {false}"
 
 
@@ -181,7 +183,7 @@ def test_wrong_basic_auth_does_not_connect(
     label_studio: LabelStudio, guarded_service: Service, basic_auth: tuple[str, str] | None
 ) -> None:
     project = label_studio.create_project(codes_config())
-    with pytest.raises(LabelStudioError, match="authentication parameters were either not provided or are incorrect"):
+    with pytest.raises(LabelStudioError, match="401 Client Error"):
         label_studio.connect(project, guarded_service.url, basic_auth=basic_auth)
     assert label_studio.backends(project) == []
 
