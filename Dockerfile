@@ -8,23 +8,15 @@
 #                    your driver.
 #   PIP_INDEX_URL    the package index that everything else comes from, where it is not pip's own
 ARG PYTHON_IMAGE=python:3.12-slim
-FROM ${PYTHON_IMAGE} AS dependencies
-ARG TORCH_INDEX_URL
+FROM ${PYTHON_IMAGE} AS sdk
 ARG PIP_INDEX_URL
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /build
-RUN if [ -n "$TORCH_INDEX_URL" ]; then pip install --index-url "$TORCH_INDEX_URL" torch torchvision; fi
-# Without the SDK of this repository, so that a change of its code leaves the largest layer as it is.
-COPY requirements.txt .
-RUN grep -v '^\./sdk' requirements.txt > third-party.txt && pip install -r third-party.txt
-
-FROM dependencies AS sdk
 COPY sdk sdk
-RUN pip wheel --no-deps --wheel-dir wheels ./sdk
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir wheels ./sdk
 
 FROM ${PYTHON_IMAGE}
+ARG TORCH_INDEX_URL
+ARG PIP_INDEX_URL
 LABEL org.opencontainers.image.title="yolo-backend" \
       org.opencontainers.image.description="Label Studio ML backend that pre-annotates with YOLO" \
       org.opencontainers.image.licenses="AGPL-3.0-only"
@@ -32,7 +24,6 @@ LABEL org.opencontainers.image.title="yolo-backend" \
 RUN groupadd --gid 10001 yolo \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp yolo \
     && install -d -o 10001 -g 10001 /data /app/models
-COPY --from=dependencies /opt/venv /opt/venv
 # LOGNAME: a library asks for the user's name, and a user of your own choice (`docker run --user`) has none.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -41,8 +32,15 @@ ENV PATH=/opt/venv/bin:$PATH \
     LOGNAME=yolo \
     MODEL_ROOT=/app/models \
     MODEL_DIR=/data/models
-COPY --from=sdk /build/wheels /opt/wheels
-RUN pip install --no-cache-dir --no-index --no-deps /opt/wheels/*.whl && pip check
+# Wheels alone, so there is no compiler to leave behind. Without this repository's SDK: a change of its code would
+# make the largest layer anew.
+COPY requirements.txt /opt/
+RUN python -m venv /opt/venv \
+    && if [ -n "$TORCH_INDEX_URL" ]; then pip install --no-cache-dir --index-url "$TORCH_INDEX_URL" torch torchvision; fi \
+    && grep -v '^\./sdk' /opt/requirements.txt > /opt/third-party.txt \
+    && pip install --no-cache-dir -r /opt/third-party.txt
+COPY --from=sdk /build/wheels /opt/sdk
+RUN pip install --no-cache-dir --no-index --no-deps /opt/sdk/*.whl && pip check
 # Not under /app or /data: a volume mounted there would hide the code and the demo weights.
 WORKDIR /opt/yolo-backend
 COPY LICENSE _wsgi.py gunicorn.conf.py model.py ./
