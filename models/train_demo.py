@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
@@ -84,9 +84,8 @@ def use_fast_layout(trainer: BaseTrainer) -> None:
     trainer.model.to(memory_format=torch.channels_last)
 
 
-def train(task: str, out: Path, *, start: Path | None, work: Path, epochs: int | None = None) -> None:
+def train(task: str, recipe: Recipe, out: Path, *, start: Path | None, work: Path) -> None:
     """Draw the scenes, train, and write the weights to ``out``; ``start`` gives the layers that fit."""
-    recipe = RECIPES[task]
     data = work / "data"
     if not (data / "complete").exists():
         write_datasets(data, seed=SEED, train=SCENES, held_out=60)
@@ -99,7 +98,7 @@ def train(task: str, out: Path, *, start: Path | None, work: Path, epochs: int |
     model.train(
         data=str(data_of(data, task)),
         fraction=recipe.fraction,
-        epochs=epochs or recipe.epochs,
+        epochs=recipe.epochs,
         imgsz=recipe.image_size,
         batch=BATCH,
         nbs=BATCH,
@@ -133,13 +132,17 @@ def main() -> None:
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("--out", type=Path, required=True, help="where the weights go")
     parser.add_argument("--start", type=Path, help="weights to start from, such as the detector's")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's number")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--imgsz", dest="image_size", type=int, help="instead of the recipe's")
+    parser.add_argument("--lr", dest="learning_rate", type=float, help="instead of the recipe's")
     parser.add_argument("--work", type=Path, help="keep the drawn scenes and the runs here")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = (arguments.work or Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)
-        train(arguments.task, arguments.out, start=arguments.start, work=work, epochs=arguments.epochs)
+        given = {key: getattr(arguments, key) for key in ("epochs", "image_size", "learning_rate")}
+        recipe = replace(RECIPES[arguments.task], **{key: value for key, value in given.items() if value is not None})
+        train(arguments.task, recipe, arguments.out, start=arguments.start, work=work)
 
 
 if __name__ == "__main__":
