@@ -20,8 +20,8 @@ from .truth import Box
 VIEWPORT = (1280, 800)
 
 # Milliseconds for what takes one or two seconds on an idle machine, and much longer on one that trains a model.
-_PATIENCE = 120_000
-_BEFORE_RELOAD = 15_000
+PATIENCE = 120_000
+BEFORE_RELOAD = 15_000
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 # A test machine may have no network, and what the browser does for itself is no part of the test.
@@ -39,7 +39,7 @@ _RECTANGLES = """() => Konva.stages.flatMap(stage => {
         });
 })"""
 # The picture that is being labelled is the largest one on the page.
-_PICTURE = """() => [...document.images].map(image => [image, image.getBoundingClientRect()])
+PICTURE = """() => [...document.images].map(image => [image, image.getBoundingClientRect()])
     .map(([image, {x, y, width, height}]) => ({x, y, width, height, scale: width / image.naturalWidth}))
     .reduce((largest, one) => one.width * one.height > largest.width * largest.height ? one : largest)"""
 
@@ -69,7 +69,7 @@ def logged_in(label_studio: LabelStudio) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=executable(), args=[*_ARGUMENTS])
         width, height = VIEWPORT
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(_PATIENCE)
+        page.set_default_timeout(PATIENCE)
         page.goto(f"{label_studio.url}/user/login/")
         page.fill("input[name=email]", label_studio.username)
         page.fill("input[name=password]", label_studio.password)
@@ -95,13 +95,13 @@ class Editor:
         self.page.goto(f"{self._url}/projects/{project}/data?task={task}" + ("&labeling=1" if stream else ""))
         self.page.wait_for_function(_LOADED)
         try:
-            self.wait_for_regions(regions, timeout=_BEFORE_RELOAD)
+            self.wait_for_regions(regions, timeout=BEFORE_RELOAD)
         except PlaywrightTimeout:
             # Opened right after another project's page, a task sometimes shows before its predictions have come.
             self.page.reload()
             self.wait_for_regions(regions)
 
-    def wait_for_regions(self, count: int, *, timeout: float = _PATIENCE) -> None:
+    def wait_for_regions(self, count: int, *, timeout: float = PATIENCE) -> None:
         """Wait until this many regions are drawn. Raises playwright's TimeoutError after ``timeout`` milliseconds."""
         self.page.wait_for_function(f"({_RECTANGLES})().length === {count}", timeout=timeout)
 
@@ -125,7 +125,7 @@ class Editor:
 
     def drawn_boxes(self) -> list[Box]:
         """The boxes that are drawn over the picture, in pixels of the image."""
-        picture = self.page.evaluate(_PICTURE)
+        picture = self.page.evaluate(PICTURE)
         scale = picture["scale"]
         return [
             Box(
