@@ -20,6 +20,7 @@ from pathlib import Path
 
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 os.environ.setdefault("YOLO_OFFLINE", "true")
+os.environ.setdefault("YOLO_VERBOSE", "false")
 
 import cv2
 import numpy as np

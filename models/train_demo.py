@@ -4,7 +4,8 @@
     python models/train_demo.py detect --out models/demo-detect.pt
     python models/train_demo.py segment --out models/demo-segment.pt --start models/demo-detect.pt
 
-The scenes are drawn first (see ``scenes/``), then the model is trained on the CPU. Everything is seeded.
+The scenes are drawn first (see ``scenes/``), then the model is trained on the CPU, in one stage or several. Everything is
+seeded.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
@@ -39,8 +40,8 @@ BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How one task is trained."""
+class Stage:
+    """One run of training; a task's later stages go on from the one before."""
 
     epochs: int
     #: How much of the scenes it sees.
@@ -55,12 +56,20 @@ class Recipe:
 
 
 RECIPES = {
-    "detect": Recipe(epochs=8),
-    "segment": Recipe(epochs=5, fraction=0.7),
-    "pose": Recipe(epochs=7, mirror=0.0, point_weight=36.0),
-    "obb": Recipe(epochs=5, fraction=0.7),
-    "classify": Recipe(epochs=8, image_size=224),
+    "detect": (
+        Stage(epochs=8),
+        Stage(epochs=6),
+        Stage(epochs=5, learning_rate=0.0015),
+        # Small codes in large photos want more pixels, and so the model should have seen large codes large.
+        Stage(epochs=3, learning_rate=0.001, image_size=480, fraction=0.45),
+    ),
+    "segment": (Stage(epochs=4, fraction=0.6),),
+    "pose": (Stage(epochs=5, mirror=0.0, point_weight=36.0),),
+    "obb": (Stage(epochs=4, fraction=0.6),),
+    "classify": (Stage(epochs=5, image_size=224),),
 }
+#: What the service is to predict at, where that is not what the last stage was trained at.
+PREDICTION_SIZE = {"detect": 416}
 
 
 def model_description(task: str, folder: Path) -> Path:
@@ -84,33 +93,42 @@ def use_fast_layout(trainer: BaseTrainer) -> None:
     trainer.model.to(memory_format=torch.channels_last)
 
 
-def train(task: str, recipe: Recipe, out: Path, *, start: Path | None, work: Path) -> None:
+def train(task: str, out: Path, *, start: Path | None, work: Path) -> None:
     """Draw the scenes, train, and write the weights to ``out``; ``start`` gives the layers that fit."""
     data = work / "data"
     if not (data / "complete").exists():
         write_datasets(data, seed=SEED, train=SCENES, held_out=60)
         (data / "complete").touch()
+    for stage in RECIPES[task]:
+        checkpoint = run(task, stage, start=start, work=work)
+        save_weights(checkpoint, out, image_size=PREDICTION_SIZE.get(task))
+        start = out
+    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
+
+
+def run(task: str, stage: Stage, *, start: Path | None, work: Path) -> Path:
+    """Train one stage; returns the library's last checkpoint."""
     model = YOLO(model_description(task, work), task=task)
     if start is not None:
         model.load(start)
     model.add_callback("on_train_start", use_fast_layout)
     model.add_callback("on_train_epoch_start", use_all_cores)
     model.train(
-        data=str(data_of(data, task)),
-        fraction=recipe.fraction,
-        epochs=recipe.epochs,
-        imgsz=recipe.image_size,
+        data=str(data_of(work / "data", task)),
+        fraction=stage.fraction,
+        epochs=stage.epochs,
+        imgsz=stage.image_size,
         batch=BATCH,
         nbs=BATCH,
         optimizer="AdamW",
-        lr0=recipe.learning_rate,
+        lr0=stage.learning_rate,
         cos_lr=True,
         warmup_epochs=1,
-        mosaic=0.0 if task == "classify" else recipe.mosaic,
+        mosaic=0.0 if task == "classify" else stage.mosaic,
         close_mosaic=3,
         scale=0.5,
-        fliplr=recipe.mirror,
-        pose=recipe.point_weight,
+        fliplr=stage.mirror,
+        pose=stage.point_weight,
         device="cpu",
         amp=False,
         workers=2,
@@ -123,8 +141,7 @@ def train(task: str, recipe: Recipe, out: Path, *, start: Path | None, work: Pat
         name=task,
         exist_ok=True,
     )
-    save_weights(work / "runs" / task / "weights" / "last.pt", out)
-    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
+    return work / "runs" / task / "weights" / "last.pt"
 
 
 def main() -> None:
@@ -132,17 +149,12 @@ def main() -> None:
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("--out", type=Path, required=True, help="where the weights go")
     parser.add_argument("--start", type=Path, help="weights to start from, such as the detector's")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
-    parser.add_argument("--imgsz", dest="image_size", type=int, help="instead of the recipe's")
-    parser.add_argument("--lr", dest="learning_rate", type=float, help="instead of the recipe's")
     parser.add_argument("--work", type=Path, help="keep the drawn scenes and the runs here")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = (arguments.work or Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)
-        given = {key: getattr(arguments, key) for key in ("epochs", "image_size", "learning_rate")}
-        recipe = replace(RECIPES[arguments.task], **{key: value for key, value in given.items() if value is not None})
-        train(arguments.task, recipe, arguments.out, start=arguments.start, work=work)
+        train(arguments.task, arguments.out, start=arguments.start, work=work)
 
 
 if __name__ == "__main__":
