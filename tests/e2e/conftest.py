@@ -32,6 +32,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(scope="session")
+def servers(pytestconfig: pytest.Config) -> list[ServerProcess]:
+    """The servers whose logs are shown when a test fails; a fixture adds those that it starts."""
+    return pytestconfig.stash[_SERVERS]
+
+
+@pytest.fixture(scope="session")
 def label_studio(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudio]:
     """A real Label Studio, shared by all tests: each makes its own projects."""
     with LabelStudio(tmp_path_factory.mktemp("label-studio")) as running:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
 from requests.auth import AuthBase
@@ -55,14 +58,16 @@ def _session() -> requests.Session:
 class LabelStudio:
     """Starts with one user, legacy tokens on, and leave to call an ML backend on loopback.
 
-    Everything it writes, its log included, goes under ``data_dir``, an empty directory.
+    Everything it writes, its log included, goes under ``data_dir``, an empty directory. ``settings`` are further ones of
+    Label Studio's environment, such as a feature flag.
     """
 
     username = "admin@example.com"
     password = "correct horse battery staple"
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
         self.data_dir = data_dir
+        self._settings = settings or {}
         self.url = f"http://127.0.0.1:{free_port()}"
         self.legacy_token = secrets.token_hex(20)
         self.personal_access_token = ""
@@ -103,14 +108,19 @@ class LabelStudio:
             # A backend on loopback needs both: the first for the calls to it, the second for its webhook.
             "LABEL_STUDIO_ML_BLOCK_LOCAL_IP": "false",
             "LABEL_STUDIO_SSRF_PROTECTION_ENABLED": "false",
+            **self._settings,
         }
 
     def call(self, method: str, path: str, **request: Any) -> Json:
         """One REST call, its JSON answer. Raises LabelStudioError for a status of 400 and above."""
+        answer = self._request(method, path, **request)
+        return answer.json() if answer.content else None
+
+    def _request(self, method: str, path: str, **request: Any) -> requests.Response:
         answer = self._http.request(method, self.url + path, timeout=150, **request)
         if not answer.ok:
             raise LabelStudioError(f"{method} {path} answered {answer.status_code}: {answer.text[:1500]}")
-        return answer.json() if answer.content else None
+        return answer
 
     # Projects and tasks
 
@@ -187,6 +197,27 @@ class LabelStudio:
         """What the editor asks after a region was drawn with a smart tool; gives the answer's ``data``."""
         body = {"task": task, "context": {"result": list(drawn)}}
         return self.call("POST", f"/api/ml/{backend}/interactive-annotating", json=body)["data"]
+
+    # Annotations
+
+    def accept(self, prediction: Mapping[str, Json]) -> int:
+        """Make a prediction's regions an annotation of its task; gives the annotation's id."""
+        annotation = {"result": prediction["result"], "parent_prediction": prediction["id"]}
+        return self.call("POST", f"/api/tasks/{prediction['task']}/annotations/", json=annotation)["id"]
+
+    def export_formats(self, project: int) -> set[str]:
+        """The formats that Export offers for the project."""
+        listed = self.call("GET", f"/api/projects/{project}/export/formats")
+        return {one["name"] for one in listed if not one.get("disabled")}
+
+    def export(self, project: int, format_: str, **options: str) -> dict[str, bytes]:
+        """Export > Export: the files of the archive by their paths in it, or the one file."""
+        query = urlencode({"exportType": format_, **options})
+        answer = self._request("GET", f"/api/projects/{project}/export?{query}")
+        if answer.headers["Content-Type"] != "application/zip":
+            return {answer.headers["filename"]: answer.content}
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
 
     # Credentials
 

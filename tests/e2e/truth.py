@@ -46,6 +46,15 @@ def true_boxes(image: str, labels: Mapping[str, str]) -> list[Box]:
     return [Box(labels[thing["label"]], *thing["box"]) for thing in _scenes()[image]["objects"]]
 
 
+def true_objects(image: str) -> tuple[tuple[int, int], list[tuple[str, list[list[float]]]]]:
+    """Width and height of the sample image of this name, and the class and the four corners of each object, in pixels.
+
+    Corners go around from the top left one of the code itself, however it lies.
+    """
+    scene = _scenes()[image]
+    return (scene["width"], scene["height"]), [(thing["label"], thing["corners"]) for thing in scene["objects"]]
+
+
 def region_boxes(regions: Sequence[Mapping[str, Any]]) -> list[Box]:
     """The boxes of rectangle regions, whose lengths are percent of the image."""
     boxes = []
@@ -73,17 +82,24 @@ def differences(found: Sequence[Box], truth: Sequence[Box], *, min_iou: float = 
 
     A box in the right place with the wrong label is mislabelled, neither missed nor false.
     """
-    overlaps = [(iou(box, true), i, j) for i, box in enumerate(found) for j, true in enumerate(truth)]
-    unpaired_found, unpaired_truth = dict(enumerate(found)), dict(enumerate(truth))
-    mislabelled = []
-    for overlap, i, j in sorted(overlaps, reverse=True):
-        if overlap >= min_iou and i in unpaired_found and j in unpaired_truth:
-            box, true = unpaired_found.pop(i), unpaired_truth.pop(j)
-            if box.label != true.label:
-                mislabelled.append(box)
+    together = pairs([[iou(box, true) for true in truth] for box in found], least=min_iou)
     return Differences(
-        missed=tuple(unpaired_truth.values()), mislabelled=tuple(mislabelled), false=tuple(unpaired_found.values())
+        missed=tuple(true for j, true in enumerate(truth) if j not in together.values()),
+        mislabelled=tuple(found[i] for i, j in together.items() if found[i].label != truth[j].label),
+        false=tuple(box for i, box in enumerate(found) if i not in together),
     )
+
+
+def pairs(overlaps: Sequence[Sequence[float]], *, least: float) -> dict[int, int]:
+    """Pair rows with columns, the best overlap first and each once, none below ``least``: a column for each paired row."""
+    best_first = sorted(
+        ((overlap, i, j) for i, row in enumerate(overlaps) for j, overlap in enumerate(row)), reverse=True
+    )
+    paired: dict[int, int] = {}
+    for overlap, i, j in best_first:
+        if overlap >= least and i not in paired and j not in paired.values():
+            paired[i] = j
+    return paired
 
 
 def _scenes() -> dict[str, Any]:
