@@ -101,6 +101,10 @@ def _cut(path: Path, part: float, codec: str = "libx264", options: dict[str, str
     path.write_bytes(data[: int(len(data) * part)])
 
 
+def _unknown_codec(path: Path) -> None:
+    path.write_bytes(write_clip(path, CFR_30).read_bytes().replace(b"avc1", b"zzzz"))
+
+
 def _damaged(path: Path) -> None:
     data = bytearray(write_clip(path, CFR_30, options={"movflags": "faststart"}).read_bytes())
     middle = len(data) * 8 // 10
@@ -131,6 +135,7 @@ def _list_of_files(path: Path) -> None:
         (lambda path: _cut(path, 0.6), "an MP4 video that is damaged or incomplete"),
         (lambda path: _cut(path, 0.6, options={"movflags": "faststart"}), "damaged after|cut off"),
         (_damaged, "damaged after"),
+        (_unknown_codec, "can't be decoded here: convert it"),
         # These open other files, and addresses, if they are let.
         (_playlist, "not a video"),
         (_list_of_files, "not a video"),

@@ -61,6 +61,8 @@ def read_frames(path: Path, *, max_megapixels: float) -> Generator[Frame, None, 
         stream = _video_stream(container)
         if stream is None:
             raise MediaError("the file has no video, only sound or still pictures")
+        if stream.codec_context is None:
+            raise MediaError("the video is compressed in a way that can't be decoded here: convert it to H.264 in MP4")
         _check_size(stream.width, stream.height, max_megapixels)
         stream.thread_type = "AUTO"
         shown: tuple[np.ndarray, float] | None = None
