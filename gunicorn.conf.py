@@ -1,8 +1,11 @@
 """Settings of gunicorn: `gunicorn -c gunicorn.conf.py _wsgi:app`."""
 
 import sys
+import threading
+from typing import Any
 
 from yolo_backend.errors import ConfigError
+from yolo_backend.inference.library import ultralytics
 from yolo_backend.settings import get_settings
 
 try:
@@ -22,6 +25,13 @@ keepalive = 5
 loglevel = settings.log_level.lower()
 errorlog = "-"
 accesslog = "-" if settings.log_level == "DEBUG" else None
+# Without the query string, which may hold what is not for a log.
+access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)sms'
 # Workers prove that they are alive through a file; memory is faster and always writable.
 worker_tmp_dir = "/dev/shm" if sys.platform == "linux" else None
 control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """Import the YOLO library while nobody waits for it yet: that takes seconds."""
+    threading.Thread(target=ultralytics, name="import", daemon=True).start()

@@ -31,6 +31,7 @@ def _import() -> ModuleType:
     )
     os.environ.setdefault("YOLO_CONFIG_DIR", str(get_settings().model_dir))
     import torch
+    import torchvision  # noqa: F401 - the library imports it at the first prediction
     import ultralytics
 
     # The library leaves one core unused.

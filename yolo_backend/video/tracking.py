@@ -7,6 +7,7 @@ share it. Here the model is batched and knows no tracker; the tracker is fed its
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -70,6 +71,8 @@ class Tracker:
         from ultralytics.trackers.track import TRACKER_MAP
         from ultralytics.utils import IterableSimpleNamespace
 
+        # A plain background says nothing of the camera's motion, which the library would log for every frame.
+        logging.getLogger("ultralytics").addFilter(_not_of_camera_motion)
         self._tracker: Any = TRACKER_MAP[name](args=IterableSimpleNamespace(tracker_type=name, **parameters))
 
     def update(self, boxes: Boxes, pixels: np.ndarray) -> list[tuple[int, int]]:
@@ -85,3 +88,7 @@ class Tracker:
         tracks = self._tracker.update(boxes, pixels)
         pairs = ((int(row[-4]), int(row[-1])) for row in tracks)
         return [(track, index) for track, index in pairs if 0 <= index < len(boxes)]
+
+
+def _not_of_camera_motion(record: logging.LogRecord) -> bool:
+    return record.module != "gmc"
