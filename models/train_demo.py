@@ -68,8 +68,8 @@ RECIPES = {
     "obb": (Stage(epochs=4, fraction=0.6),),
     "classify": (Stage(epochs=4, image_size=224),),
 }
-#: What the service is to predict at, where that is not what the last stage was trained at.
-PREDICTION_SIZE = {"detect": 416}
+#: What the service is to predict at: more than most training was at, which measures better on small codes.
+PREDICTION_SIZE = {"detect": 416, "segment": 416, "pose": 416, "obb": 416, "classify": 224}
 
 
 def model_description(task: str, folder: Path) -> Path:
@@ -101,7 +101,7 @@ def train(task: str, out: Path, *, start: Path | None, work: Path) -> None:
         (data / "complete").touch()
     for stage in RECIPES[task]:
         checkpoint = run(task, stage, start=start, work=work)
-        save_weights(checkpoint, out, image_size=PREDICTION_SIZE.get(task))
+        save_weights(checkpoint, out, image_size=PREDICTION_SIZE[task])
         start = out
     print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
 

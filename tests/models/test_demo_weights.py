@@ -15,6 +15,7 @@ IMAGES = ROOT / "examples" / "images"
 CODES = {0: "qr_code", 1: "barcode"}
 WEIGHTS = {
     "detect": CODES,
+    "segment": CODES,
 }  # fmt: skip
 
 
