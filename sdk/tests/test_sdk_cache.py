@@ -246,6 +246,7 @@ def test_a_full_disk_costs_the_cache_alone(tmp_path: Path) -> None:
 def test_a_file_that_comes_back_is_used_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    caplog.set_level("WARNING")
     directory = tmp_path / "directory"
     directory.touch()
     cache = SQLiteCache(directory / "cache.db")
