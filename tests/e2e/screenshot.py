@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
+from playwright.sync_api import Page
 
 from .browser import Editor, logged_in
 from .configs import codes_config
@@ -40,8 +41,13 @@ def take(path: Path) -> None:
             editor = Editor(page, label_studio, COLORS)
             editor.open(project, task, regions=len(prediction["result"]), stream=True)
             editor.show_labels()
-            pixels = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
-    path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_screenshot(page, path)
+
+
+def save_screenshot(page: Page, path: Path) -> None:
+    """Write what the page shows as a small PNG."""
+    pixels = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
     # A palette makes a quarter of the size; this way of choosing it keeps the few pixels of the labels' colours.
     pixels.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=1).save(path, optimize=True)
 
