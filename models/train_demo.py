@@ -64,9 +64,9 @@ RECIPES = {
         Stage(epochs=3, learning_rate=0.001, image_size=480, fraction=0.45),
     ),
     "segment": (Stage(epochs=4, fraction=0.6),),
-    "pose": (Stage(epochs=4, fraction=0.7, mirror=0.0, point_weight=36.0),),
+    "pose": (Stage(epochs=4, fraction=0.6, mirror=0.0, point_weight=36.0),),
     "obb": (Stage(epochs=4, fraction=0.6),),
-    "classify": (Stage(epochs=4, image_size=224),),
+    "classify": (Stage(epochs=3, image_size=224),),
 }
 #: What the service is to predict at: more than most training was at, which measures better on small codes.
 PREDICTION_SIZE = {"detect": 416, "segment": 416, "pose": 416, "obb": 416, "classify": 224}
