@@ -169,13 +169,21 @@ def assert_alike(found: Drawing, expected: Drawing, *, min_iou: float, max_apart
 def _assert_paired(found: list[Any], expected: list[Any], overlaps: list[list[float]], *, least: float) -> None:
     together = pairs(overlaps, least=least)
     alone = set(range(len(found))) - set(together), set(range(len(expected))) - set(together.values())
-    wrong = {f"{found[i]} should be {expected[j]}" for i, j in together.items() if found[i].label != expected[j].label}
+    wrong = [f"{found[i]} should be {expected[j]}" for i, j in together.items() if found[i].label != expected[j].label]
     closest = [round(max(row), 3) for row in overlaps if row]
     assert not any(alone), (
         f"not in the right place: {[found[i] for i in alone[0]]}; missed: {[expected[j] for j in alone[1]]}; "
         f"nearest to anything: {closest}"
     )
-    assert not wrong
+    assert not wrong, "; ".join(wrong)
+
+
+def merged(drawing: Drawing) -> Drawing:
+    """The same with one shape for each label, which covers what all of its shapes do."""
+    masks: dict[str, np.ndarray] = {}
+    for shape in drawing.shapes:
+        masks[shape.label] = masks.get(shape.label, False) | shape.mask
+    return Drawing(shapes=[Shape(label=label, mask=mask) for label, mask in masks.items()], points=drawing.points)
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:

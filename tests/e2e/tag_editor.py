@@ -86,12 +86,9 @@ class TagEditor:
         width, height = VIEWPORT
         page.set_viewport_size({"width": width, "height": height})
 
-    def open(self, project: int, task: int, *, regions: int, stream: bool = False) -> None:
-        """Open a task and wait until the editor has this many regions.
-
-        ``stream`` leaves out the list of tasks, as when all tasks are labelled one after the other.
-        """
-        self.page.goto(f"{self._url}/projects/{project}/data?task={task}" + ("&labeling=1" if stream else ""))
+    def open(self, project: int, task: int, *, regions: int) -> None:
+        """Open a task and wait until the editor has this many regions."""
+        self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
         there = f"() => {_REGIONS}?.length === {regions} && [...document.images].every(image => image.complete)"
         try:
             self.page.wait_for_function(there, timeout=BEFORE_RELOAD)
