@@ -53,6 +53,8 @@ class Stage:
     mirror: float = 0.5
     # The library weighs points for body joints, where a hand's width does not matter; corners should be exact.
     point_weight: float = 12.0
+    # Rotated boxes of squares overlap well at any angle: only this weight makes the angle right.
+    angle_weight: float = 1.0
 
 
 RECIPES = {
@@ -65,7 +67,7 @@ RECIPES = {
     ),
     "segment": (Stage(epochs=4, fraction=0.6),),
     "pose": (Stage(epochs=4, fraction=0.6, mirror=0.0, point_weight=36.0),),
-    "obb": (Stage(epochs=4, fraction=0.6),),
+    "obb": (Stage(epochs=4, fraction=0.6), Stage(epochs=4, fraction=0.6, angle_weight=5.0)),
     "classify": (Stage(epochs=3, image_size=224),),
 }
 #: What the service is to predict at: more than most training was at, which measures better on small codes.
@@ -129,6 +131,7 @@ def run(task: str, stage: Stage, *, start: Path | None, work: Path) -> Path:
         scale=0.5,
         fliplr=stage.mirror,
         pose=stage.point_weight,
+        angle=stage.angle_weight,
         device="cpu",
         amp=False,
         workers=2,
