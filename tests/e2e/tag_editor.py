@@ -54,6 +54,15 @@ _DRAWN = """() => {
     });
 }"""
 
+# The picture and the regions move while the page is laid out. Until the picture is there, the largest image is the
+# task's thumbnail in the list.
+_AT_REST = f"""() => {{
+    const picture = ({PICTURE})(), now = JSON.stringify([picture, ({_DRAWN})()]);
+    const before = window.lastSeenByTests;
+    window.lastSeenByTests = now;
+    return Math.max(picture.width, picture.height) > 100 && now === before;
+}}"""
+
 # The ranges of a timeline: the label of the row, the first and the last frame, by where its bar is on the screen.
 _TIMELINE = """() => {
     const frames = document.querySelector(".lsf-timeline-frames"), style = getComputedStyle(frames);
@@ -86,9 +95,12 @@ class TagEditor:
         width, height = VIEWPORT
         page.set_viewport_size({"width": width, "height": height})
 
-    def open(self, project: int, task: int, *, regions: int) -> None:
-        """Open a task and wait until the editor has this many regions."""
-        self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
+    def open(self, project: int, task: int, *, regions: int, stream: bool = False) -> None:
+        """Open a task and wait until the editor has this many regions.
+
+        ``stream`` leaves out the list of tasks, as when all tasks are labelled one after the other.
+        """
+        self.page.goto(f"{self._url}/projects/{project}/data?task={task}" + ("&labeling=1" if stream else ""))
         there = f"() => {_REGIONS}?.length === {regions} && [...document.images].every(image => image.complete)"
         try:
             self.page.wait_for_function(there, timeout=BEFORE_RELOAD)
@@ -111,6 +123,7 @@ class TagEditor:
             "() => Htx.annotationStore.selected.regions.every(one => one.type !== 'brushregion' || one.imageData)",
             timeout=PATIENCE,
         )
+        self.page.wait_for_function(_AT_REST, polling=250, timeout=PATIENCE)
         return self._drawing(size, self.page.evaluate(PICTURE))
 
     def painted(self, size: Size) -> np.ndarray:

@@ -41,13 +41,16 @@ def _take(label_studio: LabelStudio, service: Service, page: Page, name: str) ->
     project = label_studio.create_project(labeling_config(name), title=name)
     with tempfile.TemporaryDirectory() as samples:
         tasks = example.upload(label_studio, project, Path(samples))
-    task = tasks[example.shown]
+    task = tasks.pop(example.shown)
+    for other in tasks.values():
+        # Without the list of tasks, Label Studio opens the next one in its order.
+        label_studio.call("DELETE", f"/api/tasks/{other}")
     label_studio.connect(project, service.url)
-    label_studio.retrieve_predictions(project, [task])
+    label_studio.retrieve_predictions(project)
     (prediction,) = label_studio.predictions(project)[task]
     regions = prediction["result"]
     editor = TagEditor(page, label_studio)
-    editor.open(project, task, regions=len({region["id"] for region in regions}))
+    editor.open(project, task, regions=len({region["id"] for region in regions}), stream=True)
     example.check_drawn(editor, regions)
     example.pose(editor)
 
