@@ -26,7 +26,9 @@ clean:
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.10 to 3.13 is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 # A file per list of requirements says that it is installed; it is older than the list when the list has changed.
 .venv/serve: .venv/bin/python requirements.txt $(shell find sdk -name '*.py' -not -path '*/tests/*' -o -name pyproject.toml -path 'sdk/*')

@@ -16,10 +16,14 @@ class YOLO(LabelStudioMLBase):
     """Pre-annotates the tasks of one project with the YOLO models that its labeling config names."""
 
     def setup(self) -> None:
-        """Tell Label Studio the version of these weights with this labeling config. Loads no model."""
+        """Read the labeling config. Loads no model."""
         self.engine = get_engine()
         self.plan = self.engine.plan(self.label_config or "")
-        self.set("model_version", self.engine.model_version(self.plan))
+
+    @property
+    def model_version(self) -> str:
+        """The version of these weights with this labeling config; never that of another request's."""
+        return self.engine.model_version(self.plan)
 
     def predict(
         self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **kwargs: Any
@@ -29,8 +33,9 @@ class YOLO(LabelStudioMLBase):
         A task that can't be predicted is an empty list: Label Studio leaves it unpredicted, and it can be tried again.
         In interactive mode (``context`` is given) it is a prediction without regions, as the editor needs one.
         """
-        version = self.engine.model_version(self.plan)
         found = self.engine.predict(self.plan, tasks, self._label_studio())
+        # After predicting, since that may have fetched the weights.
+        version = self.model_version
         predictions: list[PredictionValue | list[PredictionValue]] = []
         for prediction in found:
             if prediction is not None:

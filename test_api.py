@@ -169,11 +169,10 @@ def test_a_config_that_cannot_be_served_leaves_tasks_unpredicted(client: FlaskCl
     assert json.loads(client.post("/predict", json=body).text)["results"] == [[]]
 
 
-def test_a_model_without_any_of_the_labels_finds_nothing(client: FlaskClient) -> None:
+def test_labels_that_no_class_of_the_model_is_leave_tasks_unpredicted(client: FlaskClient) -> None:
     labeling_config = LABELING_CONFIG.replace("qr_code", "kitten,tabby").replace("barcode", "puppy")
     body = {"tasks": [task(1, data_uri(min(TRUTH)))], "project": PROJECT, "label_config": labeling_config}
-    (prediction,) = json.loads(client.post("/predict", json=body).text)["results"]
-    assert prediction["result"] == []
+    assert json.loads(client.post("/predict", json=body).text)["results"] == [[]]
 
 
 def test_events_are_taken_at_once(client: FlaskClient) -> None:

@@ -148,9 +148,7 @@ def test_pages_are_told_apart(engine: Engine) -> None:
     single = engine.predict(
         engine.plan(CONFIG), [{"id": n, "data": {"image": local(name)}} for n, name in enumerate(names)], NOWHERE
     )
-    assert empty is not None
-    assert empty.regions == []
-    assert empty.score == 0
+    assert empty is None
     assert paged is not None
     for page, prediction in enumerate(single):
         assert prediction is not None
@@ -158,6 +156,17 @@ def test_pages_are_told_apart(engine: Engine) -> None:
         assert on_page == [region["value"] for region in prediction.regions]
     ids = [region["id"] for region in paged.regions]
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    "ids", [[1, 2, 3], ["a/2", "a", "a"], ["None/1", None, None], ["\ud800", 1, 1], [{"x": 1}, [2], "3" * 10_000]]
+)
+def test_odd_ids_of_tasks_harm_nobody(engine: Engine, ids: list[Any]) -> None:
+    tasks = [{"id": number, "data": {"image": local("photo-01.jpg")}} for number in ids]
+    predictions = engine.predict(engine.plan(CONFIG), [*tasks, {"data": {}}], NOWHERE)
+    regions = [region["id"] for prediction in predictions if prediction is not None for region in prediction.regions]
+    assert predictions[-1] is None
+    assert len(regions) == len(set(regions)) == 3 * len(predictions[0].regions if predictions[0] else [])
 
 
 def test_a_value_that_is_no_list_of_pages_is_that_tasks_failure(

@@ -45,11 +45,19 @@ def test_controls_objects_and_labels_are_read() -> None:
         ("just text", "not well-formed"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><View>&a;</View>', "DOCTYPE"),
         ("<View>\x00</View>", "not well-formed"),
+        (f'<View><R name="r" toName="i">{"<View>" * 3000}{"</View>" * 3000}</R></View>', "nested too deeply"),
     ],
 )
 def test_what_is_no_labeling_config_is_refused(xml: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         parse_labeling_config(xml)
+
+
+def test_comments_and_space_around_do_no_harm() -> None:
+    config = parse_labeling_config(
+        '\n<?xml version="1.0"?><!-- <!DOCTYPE x> --><View><Image name="i" value="$i"/></View>\n'
+    )
+    assert list(config.objects) == ["i"]
 
 
 def test_a_view_without_tags_is_empty() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from yolo_backend.controls import Control, ImageControl, Region, VideoControl
 from yolo_backend.errors import BackendError, MediaError, WeightsError
-from yolo_backend.inference import Model, ModelStore, WeightsStore
+from yolo_backend.inference import MISSING, Model, ModelStore, WeightsStore
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.labeling_config import Source
 from yolo_backend.media import MediaLoader, Picture
@@ -61,6 +62,7 @@ class Engine:
         self.models = ModelStore(settings, self.weights)
         self.media = MediaLoader(settings)
         self._fetchers = ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch")
+        self._turns = threading.BoundedSemaphore(settings.threads)
         self._said: set[str] = set()
         self._said_lock = threading.Lock()
         self._plan = lru_cache(maxsize=256)(make_plan)
@@ -69,6 +71,9 @@ class Engine:
         """Return the plan for a labeling config, made once; its problems are logged once."""
         plan = self._plan(labeling_config, self.settings)
         self._warn_once(plan.problems)
+        for one in plan.passes:
+            if self.weights.digest(one.weights) == MISSING:
+                self._warn_once([f"{_names(one.controls)}: the weights {one.weights} are not there (yet)"])
         return plan
 
     def model_version(self, plan: Plan) -> str:
@@ -88,10 +93,19 @@ class Engine:
         Returns:
             One item per task, in order.
         """
-        passes = list(self._loaded(plan))
+        with self._turns:
+            return self._predict(plan, tasks, label_studio)
+
+    def _predict(self, plan: Plan, tasks: Sequence[Task], label_studio: LabelStudio) -> list[Prediction | None]:
+        started = time.monotonic()
+        reasons: list[str] = []
+        passes = list(self._loaded(plan, reasons))
         predictions: list[Prediction | None] = [None] * len(tasks)
         if not passes:
-            logger.warning("Predicted 0 of %d tasks: nothing in the labeling config can be filled in", len(tasks))
+            why = "; ".join(dict.fromkeys([*plan.problems, *reasons]))
+            logger.warning(
+                "Predicted 0 of %d tasks, nothing in the labeling config can be filled in: %s", len(tasks), why
+            )
             return predictions
         size = self.settings.batch_size
 
@@ -103,8 +117,8 @@ class Engine:
             return {source: self._pictures(task, source, label_studio) for source in sources}
 
         keys = _task_keys(tasks)
-        # Two batches are fetched ahead of the model, so it never waits for the network if that can keep up.
-        ahead = map_ahead(self._fetchers, pictures, tasks, window=2 * size)
+        # A batch is fetched ahead of the model, so that it doesn't wait for the network if that can keep up.
+        ahead = map_ahead(self._fetchers, pictures, tasks, window=size)
         for start in range(0, len(tasks), size):
             batch: dict[int, Pictures] = {}
             for index in range(start, min(start + size, len(tasks))):
@@ -115,44 +129,50 @@ class Engine:
             for index, regions in self._regions(passes, batch, tasks).items():
                 try:
                     regions += self._video_regions(videos, tasks[index], label_studio)
+                    predictions[index] = Prediction(regions=_with_unique_ids(regions, keys[index]))
                 except Exception as error:
                     self._failed(tasks[index], error)
-                else:
-                    predictions[index] = Prediction(regions=_with_unique_ids(regions, keys[index]))
-        done = sum(prediction is not None for prediction in predictions)
-        logger.info("Predicted %d of %d tasks", done, len(tasks))
+        found = [len(prediction.regions) for prediction in predictions if prediction is not None]
+        logger.log(
+            logging.INFO if len(found) == len(tasks) else logging.WARNING,
+            "Predicted %d of %d tasks: %d regions, %d tasks without any, %.1f s",
+            len(found),
+            len(tasks),
+            sum(found),
+            found.count(0),
+            time.monotonic() - started,
+        )
         return predictions
 
-    def _loaded(self, plan: Plan) -> Iterator[tuple[Pass, Model]]:
-        """Yield the passes of a plan whose weights can be used, with their models."""
+    def _loaded(self, plan: Plan, reasons: list[str]) -> Iterator[tuple[Pass, Model]]:
+        """Yield the passes of a plan whose weights can be used, with their models; say in words why others can't."""
         for one in plan.passes:
             try:
                 model = self.models.get(one.weights)
             except WeightsError as error:
-                controls = ", ".join(map(str, one.controls))
-                logger.error("%s left out: %s", controls, error)
+                reasons.append(f"{_names(one.controls)} left out: {error}")
+                logger.error("%s", reasons[-1])
                 continue
-            fitting = tuple(control for control in one.controls if self._fits(control, one, model))
+            fitting = []
+            for control in one.controls:
+                if misfit := _misfit(control, one, model):
+                    reasons.append(misfit)
+                    self._warn_once([misfit])
+                else:
+                    fitting.append(control)
+                    self._warn_once(control.problems_with(model.task))
+                if model.task in control.yolo_tasks:
+                    self._warn_once(control.class_problems(model.names))
             if fitting:
-                yield Pass(**{**vars(one), "controls": fitting}), model
-
-    def _fits(self, control: Control, one: Pass, model: Model) -> bool:
-        if model.task not in control.yolo_tasks:
-            self._warn_once(
-                [
-                    f"{control} left out: it needs weights for {' or '.join(control.yolo_tasks)}, "
-                    f"and {one.weights} are for {model.task}"
-                ]
-            )
-            return False
-        self._warn_once([*control.problems_with(model.task), *control.class_problems(model.names)])
-        return True
+                yield Pass(**{**vars(one), "controls": tuple(fitting)}), model
 
     def _pictures(self, task: Task, source: Source, label_studio: LabelStudio) -> list[Picture]:
         """Fetch and decode what an object tag shows for a task: one picture, or one for each page."""
         value = task_value(task, source.value)
         if source.pages and not isinstance(value, list):
             raise MediaError(f"the task's data {source.value[1:]!r} is not a list, which valueList shows")
+        if source.pages and not value:
+            raise MediaError(f"the task's data {source.value[1:]!r} is an empty list")
         pages = value if source.pages else [value]
         return [self.media.picture(page, task_id=task.get("id"), label_studio=label_studio) for page in pages]
 
@@ -210,13 +230,16 @@ class Engine:
 
     def _plot(self, result: Results, name: str) -> None:
         directory = self.settings.model_dir / "debug"
-        directory.mkdir(parents=True, exist_ok=True)
-        result.save(directory / re.sub(r"[^\w.-]", "_", name))
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            result.save(directory / re.sub(r"[^\w.-]", "_", name))
+        except OSError as error:
+            self._warn_once([f"DEBUG_PLOT: {directory} can't be written: {error}"])
 
     def _failed(self, task: Task, error: Exception) -> None:
         # A BackendError says what is wrong in words; anything else is a fault that needs its traceback.
         expected = isinstance(error, BackendError)
-        logger.warning("Task %s left out: %s", task.get("id"), error, exc_info=None if expected else error)
+        logger.warning("Task %.60r left out: %s", task.get("id"), error, exc_info=None if expected else error)
 
     def _warn_once(self, problems: Iterable[str]) -> None:
         for problem in problems:
@@ -226,7 +249,23 @@ class Engine:
                     self._said.clear()
                 self._said.add(problem)
             if not said:
-                logger.warning("Labeling config: %s", problem)
+                logger.warning("%s", problem)
+
+
+def _names(controls: Iterable[Control]) -> str:
+    return ", ".join(map(str, controls))
+
+
+def _misfit(control: Control, one: Pass, model: Model) -> str | None:
+    """Say in words why a model can't fill in a control, if it can't."""
+    if model.task not in control.yolo_tasks:
+        return (
+            f"{control} left out: it needs weights for {' or '.join(control.yolo_tasks)}, and {one.weights} are for "
+            f"{model.task}; name others in model_path, or use another tag"
+        )
+    if not control.wants_any(model.names):
+        return f"{control} left out: none of its labels is a class of {one.weights}; map them with predicted_values"
+    return None
 
 
 @lru_cache(maxsize=1)
@@ -296,8 +335,11 @@ def _task_keys(tasks: Sequence[Task]) -> list[str]:
     """Return a key for each task: its id, so that it is the same in any request; unique also where ids are missing."""
     keys: dict[str, None] = {}
     for index, task in enumerate(tasks):
-        key = str(task.get("id"))
-        keys[key if key not in keys and key != "None" else f"{key}/{index}"] = None
+        name = str(task.get("id"))
+        key, number = name, index
+        while key in keys or (task.get("id") is None and key == name):
+            key, number = f"{name}/{number}", number + 1
+        keys[key] = None
     return list(keys)
 
 
@@ -316,5 +358,5 @@ def _with_unique_ids(regions: list[Region], task: str) -> list[Region]:
     for region in regions:
         for key in ("id", "parentID"):
             if key in region:
-                region[key] = hashlib.sha256(f"{task}/{region[key]}".encode()).hexdigest()[:10]
+                region[key] = hashlib.sha256(f"{task}/{region[key]}".encode(errors="surrogatepass")).hexdigest()[:10]
     return regions

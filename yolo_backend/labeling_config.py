@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from types import MappingProxyType
 
 from yolo_backend.errors import ConfigError
 
+_COMMENT = re.compile("<!--.*?-->", re.DOTALL)
 LABEL_TAGS = ("Label", "Choice")
 """Tags that name one label of the control tag around them."""
 
@@ -86,7 +88,8 @@ def parse_labeling_config(xml: str) -> LabelingConfig:
     Raises:
         ConfigError: ``xml`` is not well-formed.
     """
-    if not xml.strip():
+    xml = _COMMENT.sub("", xml).strip()
+    if not xml:
         raise ConfigError("the labeling config is empty: choose a template or write one in the project's settings")
     if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
         raise ConfigError(
@@ -94,8 +97,14 @@ def parse_labeling_config(xml: str) -> LabelingConfig:
         )
     try:
         root = ElementTree.fromstring(xml)
+        return _read(root)
+    except RecursionError:
+        raise ConfigError("the labeling config is nested too deeply") from None
     except (ElementTree.ParseError, ValueError) as error:
         raise ConfigError(f"the labeling config is not well-formed XML: {error}") from None
+
+
+def _read(root: ElementTree.Element) -> LabelingConfig:
     controls, objects = [], {}
     for element in root.iter():
         name = element.get("name")

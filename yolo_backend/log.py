@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from yolo_backend import __version__
+from yolo_backend.settings import Settings
+
+logger = logging.getLogger(__name__)
+
 
 def configure_logging(level: str) -> None:
     """Send the records of the service to standard error, from ``level`` on."""
@@ -11,3 +16,22 @@ def configure_logging(level: str) -> None:
     # A debug record per connection would hide ours, and shows query strings.
     logging.getLogger("urllib3").setLevel(logging.INFO)
     logging.getLogger("PIL").setLevel(logging.INFO)
+
+
+def log_settings(settings: Settings) -> None:
+    """Say at the start what the service works with, and what of it can't be right."""
+    logger.info(
+        "yolo-backend %s: weights in %s, Label Studio at %s, API key %s, basic auth %s, score threshold %g",
+        __version__,
+        settings.model_root,
+        settings.label_studio_url or "the address that it sends",
+        "set" if settings.label_studio_api_key else "not set",
+        "on" if settings.basic_auth_user else "off",
+        settings.model_score_threshold,
+    )
+    if not settings.model_root.is_dir():
+        logger.warning(
+            "MODEL_ROOT: there is no directory %s; only the bundled weights can be used", settings.model_root
+        )
+    if settings.label_studio_api_key and not settings.label_studio_url:
+        logger.warning("LABEL_STUDIO_API_KEY is not used: it is only sent to LABEL_STUDIO_URL, which is not set")

@@ -31,7 +31,9 @@ class Settings(BaseSettings):
     workers: int = Field(
         1, ge=1, le=64, description="Worker processes. Each holds its own copy of the models; more threads are cheaper."
     )
-    threads: int = Field(8, ge=2, le=256, description="Threads per worker: how many requests are answered at once.")
+    threads: int = Field(
+        8, ge=2, le=256, description="Predict requests that a worker works on at once; others wait for their turn."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", description="How much is logged."
     )
@@ -92,7 +94,7 @@ class Settings(BaseSettings):
     download_timeout: float = Field(30, gt=0, description="Seconds one image may take to arrive, all in all.")
     max_download_mb: float = Field(100, gt=0, description="Largest file that is fetched, in megabytes (10^6 bytes).")
     max_image_megapixels: float = Field(
-        250, gt=0, description="Largest image that is decoded, in megapixels (10^6), by its header."
+        100, gt=0, description="Largest image that is decoded, in megapixels (10^6), by its header."
     )
 
     # Debugging

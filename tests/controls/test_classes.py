@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from yolo_backend.controls.classes import label_map, match_classes
+from yolo_backend.controls.classes import ClassMap, label_map, match_classes
 from yolo_backend.labeling_config import Label
 
 COCO = {0: "person", 1: "car", 2: "traffic light", 3: "Truck", 4: "cat"}
@@ -9,6 +9,10 @@ COCO = {0: "person", 1: "car", 2: "traffic light", 3: "Truck", 4: "cat"}
 
 def label(value: str, *names: str) -> Label:
     return Label(value=value, names=names or (value,))
+
+
+def values(classes: ClassMap) -> list[str | None]:
+    return [label.value if label else None for label in classes.labels]
 
 
 @pytest.mark.parametrize(
@@ -28,12 +32,13 @@ def label(value: str, *names: str) -> Label:
     ],
 )
 def test_labels_are_mapped_to_the_models_own_spelling(labels: list[Label], expected: dict[str, str]) -> None:
-    assert label_map(labels, list(COCO.values())) == expected
+    mapped = label_map(labels, list(COCO.values()))
+    assert {name: labels[index].value for name, index in mapped.items()} == expected
 
 
 def test_thresholds_are_per_label_and_no_label_means_never() -> None:
     classes = match_classes([label("car"), label("human", "person")], [0.25, 0.6], COCO, owner="tag")
-    assert classes.labels == ("human", "car", None, None, None)
+    assert values(classes) == ["human", "car", None, None, None]
     assert classes.thresholds.tolist() == [0.6, 0.25, np.inf, np.inf, np.inf]
     kept = classes.kept(np.array([0.0, 0, 1, 1, 4]), np.array([0.59, 0.6, 0.25, 0.2, 0.99]))
     assert kept.tolist() == [1, 2]
@@ -42,7 +47,13 @@ def test_thresholds_are_per_label_and_no_label_means_never() -> None:
 
 def test_a_model_with_two_classes_of_one_name_gives_both() -> None:
     classes = match_classes([label("crane")], [0.5], {0: "crane", 1: "ship", 2: "crane"}, owner="tag")
-    assert classes.labels == ("crane", None, "crane")
+    assert values(classes) == ["crane", None, "crane"]
+
+
+def test_labels_of_one_name_keep_their_own_thresholds() -> None:
+    classes = match_classes([label("D", "cat"), label("D", "person")], [0.1, 0.9], COCO, owner="tag")
+    assert values(classes) == ["D", None, None, None, "D"]
+    assert classes.thresholds.tolist() == [0.9, np.inf, np.inf, np.inf, 0.1]
 
 
 def test_labels_without_a_class_are_named_with_the_nearest_and_the_classes() -> None:

@@ -312,6 +312,28 @@ def test_taxonomy_is_the_path_to_the_node() -> None:
     assert region["value"] == {"taxonomy": [["Animal", "Pet", "cat"]]}
 
 
+def test_taxonomy_tells_nodes_of_one_name_apart() -> None:
+    tree = (
+        '<Choice value="Animals"><Choice value="Other" predicted_values="bird"/></Choice>'
+        '<Choice value="Pets"><Choice value="Other" predicted_values="dog"/></Choice>'
+    )
+    plan = make_plan(f'<View><Image name="i" value="$i"/>{tag("Taxonomy", labels=tree)}</View>', Settings())
+    picture = Picture(pixels=np.zeros((1, 1, 3), np.uint8), width=1, height=1)
+    (region,) = plan.controls[0].regions(result(probs=[0.1, 0.9, 0.0]), picture)  # type: ignore[attr-defined]
+    assert region["value"] == {"taxonomy": [["Pets", "Other"]]}
+
+
+@pytest.mark.parametrize("angle", [*ANGLES, np.radians(170), np.radians(-100)])
+@pytest.mark.parametrize("centre", [(400, 200), (768, 200), (30, 390), (770, 10)])
+def test_the_corner_of_a_rotated_box_is_where_label_studio_takes_it(angle: float, centre: tuple[int, int]) -> None:
+    boxes = np.array([[centre[0] / 8, centre[1] / 4, 10, 4, np.degrees(angle)]])
+    (turned,) = about_corner(boxes, aspect=2)
+    assert -5 <= turned[0] <= 100
+    assert -5 <= turned[1] <= 100
+    middle = corners(dict(zip(("x", "y", "width", "height", "rotation"), turned, strict=True))).mean(0)
+    assert middle == pytest.approx(centre, abs=2)
+
+
 def test_three_hundred_objects() -> None:
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 300, (300, 2))

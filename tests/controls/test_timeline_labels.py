@@ -3,11 +3,16 @@ from typing import Any
 
 import pytest
 import torch
+from ultralytics import YOLO
 from ultralytics.engine.results import Results
+from ultralytics.nn.tasks import ClassificationModel
 
+from tests.video.clips import write_clip
 from tests.video.scenes import BLANK
 from yolo_backend.controls import Region
 from yolo_backend.controls.timeline_labels import TimelineLabels
+from yolo_backend.engine import Engine
+from yolo_backend.label_studio import LabelStudio
 from yolo_backend.plan import make_plan
 from yolo_backend.settings import Settings
 from yolo_backend.video.frames import Frame
@@ -160,3 +165,42 @@ def test_several_tags_on_one_video_are_told_apart() -> None:
         ("yolo26n-cls.pt", ["weather"]),
         ("yolo26n.pt", ["box"]),
     ]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Classifies by real inference with weights that were not trained: every class gets about a third."""
+    weights = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    yolo = YOLO("yolo11n-cls.yaml")
+    model = ClassificationModel("yolo11n-cls.yaml", nc=3, verbose=False)
+    model.task, model.args, model.names = yolo.task, yolo.model.args, {0: "rain", 1: "snow", 2: "sun"}
+    yolo.model = model
+    yolo.save(weights / "untrained.pt")
+    files = tmp_path_factory.mktemp("files")
+    write_clip(files / "clip.mp4", [index / 10 for index in range(20)])
+    settings = Settings(model_root=weights, model_dir=weights, local_files_document_root=files, batch_size=8)
+    return Engine(settings)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [(0.2, [("Wet", 1, 20), ("sun", 1, 20)]), (0.6, [])],
+)
+def test_a_video_is_classified_by_a_model(
+    engine: Engine, threshold: float, expected: list[tuple[str, int, int]]
+) -> None:
+    labels = '<Label value="Wet" predicted_values="rain, snow"/><Label value="sun"/>'
+    asked = f'model_path="untrained.pt" model_imgsz="32" model_score_threshold="{threshold}"'
+    # A second tag on the same video, which finds nothing in it.
+    beside = (
+        '<Labels name="l" toName="video"><Label value="barcode"/></Labels>'
+        '<VideoRectangle name="box" toName="video" model_path="demo-detect.pt" model_imgsz="64"/></View>'
+    )
+    plan = engine.plan(config(asked, labels).replace("</View>", beside))
+    task = {"id": 1, "data": {"video": "/data/local-files/?d=clip.mp4"}}
+    (prediction,) = engine.predict(plan, [task], LabelStudio(url="http://label-studio"))
+    assert prediction is not None
+    found = [region for region in prediction.regions if region["from_name"] == "weather"]
+    assert ranges(found) == expected
+    assert all(0.2 < region["score"] < 0.6 for region in found)

@@ -237,17 +237,10 @@ ANIMALS = """
 
 
 @pytest.mark.parametrize("labels", [pytest.param(CAR, id="Car"), pytest.param(ANIMALS, id="Cat, Dog, Other")])
-@pytest.mark.parametrize(
-    ("model_path", "saved"),
-    [
-        # Without a network there are no default weights: nothing was predicted, so that it can be tried again.
-        pytest.param("", [], id="default weights"),
-        # The model ran and found nothing of these names.
-        pytest.param('model_path="demo-detect.pt"', [[]], id="bundled weights"),
-    ],
-)
+# Nothing can be predicted: there are no default weights without a network, and the bundled ones know none of these names.
+@pytest.mark.parametrize("model_path", ["", 'model_path="demo-detect.pt"'], ids=["default weights", "bundled weights"])
 def test_labels_that_the_model_does_not_know(
-    label_studio: LabelStudio, service: Service, labels: str, model_path: str, saved: list[list[Json]]
+    label_studio: LabelStudio, service: Service, labels: str, model_path: str
 ) -> None:
     config = f"""
         <View>
@@ -258,6 +251,6 @@ def test_labels_that_the_model_does_not_know(
     project = project_with(label_studio, service, sample_images()[:2], config=config)
     label_studio.retrieve_predictions(project.id)
     for per_task in label_studio.predictions(project.id).values():
-        assert [prediction["result"] for prediction in per_task] == saved
+        assert per_task == []  # so that they can be tried again
     (backend,) = label_studio.backends(project.id)
     assert backend["state"] == "CO"

@@ -72,6 +72,14 @@ def test_a_link_out_of_the_root_is_refused(store: WeightsStore) -> None:
         store.get("link.pt")
 
 
+def test_a_name_that_cannot_be_looked_up_is_refused(store: WeightsStore, root: Path) -> None:
+    (root / "loop.pt").symlink_to("loop.pt")
+    for name in ("a" * 300 + ".pt", "a/" * 2500 + "x.pt", "loop.pt"):
+        assert store.digest(name) == "missing"
+        with pytest.raises(WeightsError):
+            store.get(name)
+
+
 @pytest.mark.parametrize("name", ["not-there.pt", "directory.pt", "team/nothing.pt"])
 def test_missing_weights_are_an_error_that_lists_what_is_there(store: WeightsStore, name: str) -> None:
     with pytest.raises(WeightsError) as caught:

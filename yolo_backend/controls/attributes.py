@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -103,12 +103,20 @@ def read_attributes(control: type, attributes: Mapping[str, str], *, owner: str)
             values[name] = declared.parse(attributes[spelling])
         except ValueError as error:
             problems.append(f"{owner}: {spelling}={attributes[spelling]!r} is ignored: {error}")
+    return values, problems + unknown_attributes(attributes, known, owner)
+
+
+def unknown_attributes(attributes: Iterable[str], known: Sequence[str], owner: str) -> list[str]:
+    """Return a problem in words for each attribute that looks like one of ours but isn't known."""
+    problems = []
     for name in attributes:
-        if name.startswith("model_") and name not in known:
-            nearest = difflib.get_close_matches(name, known, 1)
+        if name in known:
+            continue
+        nearest = difflib.get_close_matches(name, known, 1, cutoff=0.8)
+        if nearest or name.startswith("model_"):
             hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
             problems.append(f"{owner}: {name} is not an attribute of this tag; {hint}")
-    return values, problems
+    return problems
 
 
 def attribute_table(control: type, *, only: Sequence[str] | None = None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from yolo_backend.controls.attributes import attribute, read_attributes
+from yolo_backend.controls.attributes import attribute, read_attributes, unknown_attributes
 from yolo_backend.controls.classes import ClassMap, match_classes
 from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag, Source
 
@@ -32,7 +32,7 @@ class Found:
     """One object that a label wants: its index in the model's result, the label, the score from 0 to 1."""
 
     index: Any
-    label: str | None
+    label: Label
     score: float
 
 
@@ -48,6 +48,7 @@ class Control(ABC):
         shape_tag: the tag that draws the same and takes its labels from a ``<Labels>`` tag beside it, such as ``Rectangle``.
         object_tag: what the control tag must be on.
         kind: type of its regions, without ``labels``.
+        label_attributes: what a ``<Label>`` of this tag may say to the service.
         name: of the control tag.
         to_name: of the object tag.
         source: where a task has the data of the object tag.
@@ -58,6 +59,7 @@ class Control(ABC):
 
     tag: ClassVar[str]
     shape_tag: ClassVar[str | None] = None
+    label_attributes: ClassVar[tuple[str, ...]] = ("predicted_values", *LABEL_THRESHOLDS)
     object_tag: ClassVar[str]
     kind: ClassVar[str]
 
@@ -120,6 +122,7 @@ class Control(ABC):
             del values["model_path"]
         thresholds = []
         for label in labels:
+            problems += unknown_attributes(label.attributes, cls.label_attributes, f"{tag}, label {label.value!r}")
             own = _own_threshold(label, f"{tag}, label {label.value!r}", problems)
             thresholds.append(values["model_score_threshold"] if own is None else own)
         control = cls(
@@ -155,6 +158,10 @@ class Control(ABC):
         """Say in words what weights for this YOLO task can't give, though they can be used."""
         return []
 
+    def wants_any(self, names: Mapping[int, str]) -> bool:
+        """Tell whether any class of a model goes to a label."""
+        return bool(np.isfinite(self.class_map(names).thresholds).any())
+
     def class_problems(self, names: Mapping[int, str]) -> tuple[str, ...]:
         """Say in words which labels don't go with the classes of a model."""
         return self.class_map(names).problems
@@ -174,8 +181,9 @@ class Control(ABC):
         classes = np.asarray(classes, dtype=int)
         by_class = self.class_map(names)
         return [
-            Found(index=int(index), label=by_class.labels[classes[index]], score=float(scores[index]))
+            Found(index=int(index), label=label, score=float(scores[index]))
             for index in by_class.kept(classes, scores)
+            if (label := by_class.labels[classes[index]]) is not None
         ]
 
     def local_id(self, index: int | str) -> str:
@@ -223,10 +231,10 @@ class ImageControl(Control):
         }
         if self.labels_name is None:
             kind = f"{self.kind}labels"
-            yield {**common, "from_name": self.name, "type": kind, "value": {**value, kind: [found.label]}}
+            yield {**common, "from_name": self.name, "type": kind, "value": {**value, kind: [found.label.value]}}
         else:
             yield {**common, "from_name": self.name, "type": self.kind, "value": value}
-            labelled = {**value, "labels": [found.label]}
+            labelled = {**value, "labels": [found.label.value]}
             yield {**common, "from_name": self.labels_name, "type": "labels", "value": labelled}
 
 

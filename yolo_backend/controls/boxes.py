@@ -49,6 +49,13 @@ def about_corner(boxes: np.ndarray, *, aspect: float) -> np.ndarray:
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     # From the centre to the corner, in units of a hundredth of the image's height in both directions.
     right, down = -width / 2 * aspect, -height / 2
-    return np.column_stack(
-        [x + (right * cos - down * sin) / aspect, y + right * sin + down * cos, width, height, degrees]
-    )
+    across, along = (right * cos - down * sin) / aspect, right * sin + down * cos
+    # Turned by half a circle it is the same box with the opposite corner first. Where the corner is outside of the image,
+    # the one nearer to its middle is taken, and kept to 100 %: Label Studio refuses what is beyond.
+    first, opposite = np.stack([x + across, y + along]), np.stack([x - across, y - along])
+    outside = ((first < 0) | (first > 100)).any(0)
+    half_turn = outside & (np.hypot(*(first - 50)) > np.hypot(*(opposite - 50)))
+    sign = np.where(half_turn, -1, 1)
+    degrees = np.where(half_turn, degrees - np.sign(degrees + 1e-9) * 180, degrees)
+    corner = np.minimum(np.column_stack([x + sign * across, y + sign * along]), 100)
+    return np.column_stack([corner, width, height, degrees])

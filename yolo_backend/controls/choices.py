@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from yolo_backend.controls.base import Control, Found, ImageControl, Region
-from yolo_backend.labeling_config import ControlTag, LabelingConfig, ObjectTag
+from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
 
 if TYPE_CHECKING:
     from ultralytics.engine.results import Results
@@ -26,7 +26,7 @@ class ClassControl(ImageControl):
     def chosen(self, result: Results) -> list[Found]:
         """Return the labels of the likeliest classes above their thresholds, the likeliest first, at most `most`."""
         scores = result.probs.data.cpu().numpy()
-        best: dict[str | None, Found] = {}
+        best: dict[Label, Found] = {}
         for found in self.kept_of(result.names, range(len(scores)), scores):
             if found.label not in best or best[found.label].score < found.score:
                 best[found.label] = found
@@ -65,7 +65,7 @@ class Choices(ClassControl):
     def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
         """Yield what is chosen, if anything is."""
         chosen = self.chosen(result)
-        yield from self.whole(chosen, [found.label for found in chosen])
+        yield from self.whole(chosen, [found.label.value for found in chosen])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,5 +78,4 @@ class Taxonomy(ClassControl):
     def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
         """Yield the path of what is chosen, if anything is."""
         chosen = self.chosen(result)
-        paths: dict[str | None, list[str]] = {label.value: list(label.path) for label in reversed(self.labels)}
-        yield from self.whole(chosen, [paths[found.label] for found in chosen])
+        yield from self.whole(chosen, [list(found.label.path) for found in chosen])

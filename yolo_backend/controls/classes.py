@@ -24,7 +24,7 @@ class ClassMap:
         problems: in words, for the people who wrote the labeling config.
     """
 
-    labels: tuple[str | None, ...]
+    labels: tuple[Label | None, ...]
     thresholds: np.ndarray
     problems: tuple[str, ...]
 
@@ -38,20 +38,20 @@ class ClassMap:
         return np.flatnonzero(scores >= self.thresholds[classes.astype(int)])
 
 
-def label_map(labels: Sequence[Label], names: Sequence[str]) -> dict[str, str]:
-    """Map the class names of a model, as the model spells them, to the values of ``labels``.
+def label_map(labels: Sequence[Label], names: Sequence[str]) -> dict[str, int]:
+    """Map the class names of a model, as the model spells them, to the indices of ``labels``.
 
     A name that is written exactly as the class wins over one that differs in case, and then the label that comes first.
     """
-    mapped: dict[str, str] = {}
+    mapped: dict[str, int] = {}
     for fold in (str, str.casefold):
         by_name: dict[str, list[str]] = {}
         for name in names:
             by_name.setdefault(fold(name.strip()), []).append(name)
-        for label in labels:
+        for index, label in enumerate(labels):
             for wanted in label.names:
                 for name in by_name.get(fold(wanted), ()):
-                    mapped.setdefault(name, label.value)
+                    mapped.setdefault(name, index)
     return mapped
 
 
@@ -67,26 +67,25 @@ def match_classes(
         owner: names the control tag and the weights in the problems.
     """
     mapped = label_map(labels, list(names.values()))
-    threshold_of = {label.value: threshold for label, threshold in zip(labels, label_thresholds, strict=True)}
-    by_class: list[str | None] = [None] * (max(names, default=-1) + 1)
+    by_class: list[Label | None] = [None] * (max(names, default=-1) + 1)
     thresholds = np.full(len(by_class), np.inf)
     for number, name in names.items():
         if name in mapped:
-            by_class[number] = mapped[name]
-            thresholds[number] = threshold_of[mapped[name]]
+            by_class[number] = labels[mapped[name]]
+            thresholds[number] = label_thresholds[mapped[name]]
     return ClassMap(
         labels=tuple(by_class), thresholds=thresholds, problems=tuple(_problems(labels, mapped, names, owner))
     )
 
 
-def _problems(labels: Sequence[Label], mapped: Mapping[str, str], names: Mapping[int, str], owner: str) -> list[str]:
+def _problems(labels: Sequence[Label], mapped: Mapping[str, int], names: Mapping[int, str], owner: str) -> list[str]:
     all_names = list(names.values())
     folded = {name.casefold(): name for name in all_names}
     used = set(mapped.values())
     problems = []
-    for label in labels:
+    for index, label in enumerate(labels):
         unknown = [name for name in label.names if name.casefold() not in folded]
-        if label.value in used and not unknown:
+        if index in used and not unknown:
             continue
         if not unknown:
             # Every name is a class, but labels above took them all.

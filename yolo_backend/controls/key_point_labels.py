@@ -29,7 +29,8 @@ class KeyPoint:
     case folded; empty: of any object.
     """
 
-    label: str
+    label: Label
+    threshold: float
     model_index: int
     classes: frozenset[str]
 
@@ -60,7 +61,7 @@ class KeyPointLabels(ImageControl):
     shape_tag: ClassVar[str] = "KeyPoint"
     kind: ClassVar[str] = "keypoint"
     yolo_tasks: ClassVar[tuple[str, ...]] = ("pose",)
-    label_attributes: ClassVar[type] = LabelAttributes
+    label_attributes: ClassVar[tuple[str, ...]] = (*ImageControl.label_attributes, "model_index")
 
     model_point_threshold: float = attribute(
         0.5,
@@ -84,7 +85,7 @@ class KeyPointLabels(ImageControl):
         made, problems = super().from_tag(tag, shown, config, settings)
         if not isinstance(made, KeyPointLabels):
             return made, problems
-        extra: dict[str, Any] = {"points": tuple(_points(made.labels, str(tag), problems))}
+        extra: dict[str, Any] = {"points": tuple(_points(made, problems))}
         if made.model_add_bboxes:
             extra["boxes"] = _box_control(made, shown, config, settings)
         return made.with_fields(extra), problems
@@ -99,11 +100,16 @@ class KeyPointLabels(ImageControl):
         """The least score of an object that a point or its box asks for."""
         return super().confidence if self.boxes is None else min(super().confidence, self.boxes.confidence)
 
+    def wants_any(self, names: Mapping[int, str]) -> bool:
+        """Tell whether a label is for a point of any of the model's classes."""
+        known = {name.casefold() for name in names.values()}
+        return any(not point.classes or point.classes & known for point in self.points)
+
     def class_problems(self, names: Mapping[int, str]) -> tuple[str, ...]:
         """Say which labels name classes that the model doesn't have."""
         known = {name.casefold() for name in names.values()}
         problems = [
-            f"{self}: no class {name!r} for label {point.label!r}; classes of the model: {', '.join(names.values())}"
+            f"{self}: no class {name!r} for label {point.label.value!r}; classes of the model: {', '.join(names.values())}"
             for point in self.points
             for name in sorted(point.classes - known)
         ]
@@ -119,7 +125,6 @@ class KeyPointLabels(ImageControl):
         sure = np.ones(percent.shape[:2]) if visible is None else visible.cpu().numpy()
         boxes = upright_boxes(result)
         held = {box.index: box for box in self.boxes.kept(result)} if self.boxes else {}
-        thresholds = dict(zip((label.value for label in self.labels), self.label_thresholds, strict=True))
         for index, (number, score) in enumerate(zip(found.cls.astype(int), found.conf.tolist(), strict=True)):
             name = result.names[number].casefold()
             points = [
@@ -127,7 +132,7 @@ class KeyPointLabels(ImageControl):
                 for point in self.points
                 if point.model_index < percent.shape[1]
                 and (not point.classes or name in point.classes)
-                and score >= thresholds[point.label]
+                and score >= point.threshold
                 and sure[index, point.model_index] >= self.model_point_threshold
             ]
             if not points:
@@ -147,17 +152,18 @@ class KeyPointLabels(ImageControl):
                     yield {**region, **parent}
 
 
-def _points(labels: tuple[Label, ...], owner: str, problems: list[str]) -> Iterator[KeyPoint]:
-    for place, label in enumerate(labels):
+def _points(control: KeyPointLabels, problems: list[str]) -> Iterator[KeyPoint]:
+    for place, (label, threshold) in enumerate(zip(control.labels, control.label_thresholds, strict=True)):
         values, found = read_attributes(
             LabelAttributes,
             {k: v for k, v in label.attributes.items() if k == "model_index"},
-            owner=f"{owner}, {label.value}",
+            owner=f"{control}, {label.value}",
         )
         problems += found
         classes = label.names if "predicted_values" in label.attributes else ()
         yield KeyPoint(
-            label=label.value,
+            label=label,
+            threshold=threshold,
             model_index=values.get("model_index", place),
             classes=frozenset(name.casefold() for name in classes),
         )

@@ -66,8 +66,7 @@ class _Timeline(Observer):
         scores = result.probs.data.cpu().numpy()
         on: dict[str, float] = {}
         for found in self._control.kept_of(self._names, range(len(scores)), scores):
-            if found.label is not None:
-                on[found.label] = max(found.score, on.get(found.label, 0))
+            on[found.label.value] = max(found.score, on.get(found.label.value, 0))
         for label, score in on.items():
             self._ranges[label].add(*span, score)
 

@@ -14,7 +14,7 @@ from yolo_backend.controls.attributes import Attribute, attribute
 from yolo_backend.controls.base import Control, Region
 from yolo_backend.controls.boxes import upright_boxes
 from yolo_backend.controls.video_control import VideoControl
-from yolo_backend.labeling_config import ControlTag, LabelingConfig, ObjectTag
+from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
 from yolo_backend.video.frames import Frame
 from yolo_backend.video.key_frames import key_frames
 from yolo_backend.video.observe import Observer
@@ -231,7 +231,7 @@ class _Objects(Observer):
 
         A class that no label wants stands for itself: an object that mostly looks like one is not made into another.
         """
-        votes: dict[str | int, float] = {}
+        votes: dict[Label | int, float] = {}
         for kind, score in one.score_of.items():
             label = self._classes.labels[kind]
             key = kind if label is None else label
@@ -239,4 +239,4 @@ class _Objects(Observer):
         winner = max(votes, key=lambda key: votes[key])
         if isinstance(winner, int):
             return None, math.inf
-        return winner, float(self._classes.thresholds[self._classes.labels.index(winner)])
+        return winner.value, float(self._classes.thresholds[self._classes.labels.index(winner)])

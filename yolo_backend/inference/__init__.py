@@ -2,4 +2,5 @@
 
 from yolo_backend.inference.models import Model as Model
 from yolo_backend.inference.models import ModelStore as ModelStore
+from yolo_backend.inference.weights import MISSING as MISSING
 from yolo_backend.inference.weights import WeightsStore as WeightsStore

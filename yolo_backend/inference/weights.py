@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import logging
 import os
@@ -16,6 +17,8 @@ from yolo_backend.settings import BUNDLED_MODELS, Settings
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".pt",)
+MISSING = "missing"
+"""Stands for the digest of weights that aren't there."""
 RETRY_SECONDS = 60
 """After a failed download the same name is not asked for again for so long: every task would wait for it."""
 
@@ -37,10 +40,14 @@ class WeightsStore:
         """
         relative = _relative_path(name)
         for root in self.roots:
-            path = (root / relative).resolve()
+            try:
+                path = (root / relative).resolve()
+                is_file = path.is_file()
+            except (OSError, RuntimeError) as error:  # a name that is too long, a link to itself
+                raise WeightsError(f"weights {name[:60]!r} can't be looked up: {error}") from None
             if not path.is_relative_to(root):
                 raise WeightsError(f"weights {name!r} lead out of {root}; put the file itself there")
-            if path.is_file():
+            if is_file:
                 return path
         return None
 
@@ -57,13 +64,14 @@ class WeightsStore:
             return self.find(name) or self._download(name)
 
     def digest(self, name: str) -> str:
-        """Return what identifies the content of ``name``: its SHA-256 in hex, or ``missing``."""
+        """Return what identifies the content of ``name``: its SHA-256 in hex, or `MISSING`."""
         try:
             path = self.find(name)
-        except WeightsError:
-            path = None
-        if path is None:
-            return "missing"
+            return MISSING if path is None else self._digest(path)
+        except (WeightsError, OSError):
+            return MISSING
+
+    def _digest(self, path: Path) -> str:
         status = path.stat()
         state = (status.st_mtime_ns, status.st_size, status.st_ino)
         known = self._digests.get(path)
@@ -91,7 +99,11 @@ class WeightsStore:
         from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
         if name not in GITHUB_ASSETS_NAMES:
-            raise WeightsError(f"there are no weights {name!r}. {self._remedy()}")
+            nearest = difflib.get_close_matches(
+                name.casefold(), {there.casefold(): there for there in self.available()}, 1
+            )
+            hint = f"Did you mean {nearest[0]}? " if nearest else ""
+            raise WeightsError(f"there are no weights {name!r}. {hint}{self._remedy()}")
         root = self.roots[0]
         failed_at, reason = self._failed_downloads.get(name, (-RETRY_SECONDS, ""))
         if time.monotonic() - failed_at >= RETRY_SECONDS:
@@ -111,7 +123,7 @@ class WeightsStore:
 
     def _remedy(self) -> str:
         there = ", ".join(self.available()) or "none"
-        return f"Put the file into {self.roots[0]}, or name one that is there in model_path: {there}"
+        return f"Put the file into {self.roots[0]}, or name in model_path what can be used now: {there}"
 
 
 def _relative_path(name: str) -> PurePosixPath:
@@ -127,5 +139,7 @@ def _relative_path(name: str) -> PurePosixPath:
     ):
         raise WeightsError(f"model_path={name!r} is not allowed: name a file in the service's MODEL_ROOT")
     if path.suffix not in SUFFIXES:
-        raise WeightsError(f"model_path={name!r} is not a kind of weights that can be used ({', '.join(SUFFIXES)})")
+        raise WeightsError(
+            f"model_path={name!r} is not the name of a {' or '.join(SUFFIXES)} file, such as demo-detect.pt"
+        )
     return path
