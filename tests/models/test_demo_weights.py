@@ -16,6 +16,7 @@ CODES = {0: "qr_code", 1: "barcode"}
 WEIGHTS = {
     "detect": CODES,
     "segment": CODES,
+    "pose": CODES,
     "obb": CODES,
 }  # fmt: skip
 
