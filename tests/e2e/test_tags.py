@@ -27,8 +27,13 @@ from .truth import true_objects
 VALIDATION = {"fflag_feat_utc_210_prediction_validation_15082025": "true"}
 # The formats that computer vision uses; tables and JSON say what the regions say.
 VISION = {"YOLO", "YOLO_OBB", "COCO", "BRUSH_TO_COCO", "BRUSH_TO_PNG"}
-# These say of rotated boxes and of polygons only which upright box they fill, or nothing.
-LOSSY = {("RectangleLabels-rotated", "YOLO"), ("RectangleLabels-rotated", "COCO"), ("PolygonLabels", "YOLO_OBB")}
+# These say of rotated boxes, polygons and poses only which upright box they fill, or nothing.
+LOSSY = {
+    ("RectangleLabels-rotated", "YOLO"),
+    ("RectangleLabels-rotated", "COCO"),
+    ("PolygonLabels", "YOLO_OBB"),
+    ("KeyPointLabels", "YOLO_OBB"),
+}
 
 NAMES = sorted(path.stem for path in (REPOSITORY / "examples").glob("*.xml"))
 
