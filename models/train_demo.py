@@ -15,6 +15,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 os.environ.setdefault("YOLO_OFFLINE", "true")
@@ -26,6 +27,10 @@ import ultralytics
 import yaml
 from ultralytics import YOLO
 from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.models.yolo.pose import PoseTrainer
+from ultralytics.nn.modules import Conv
+from ultralytics.nn.tasks import PoseModel
+from ultralytics.utils.torch_utils import initialize_weights
 from weights import save_weights
 
 from scenes.datasets import TASKS, data_of, write_datasets
@@ -37,6 +42,7 @@ SEED = 20
 SCENES = 1800
 #: Every batch is a step (``nbs`` below): the library would gather 64 images for one, too few steps for a short training.
 BATCH = 16
+POINT_CHANNELS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +72,10 @@ RECIPES = {
         Stage(epochs=3, learning_rate=0.001, image_size=480, fraction=0.45),
     ),
     "segment": (Stage(epochs=4, fraction=0.6),),
-    "pose": (Stage(epochs=4, fraction=0.6, mirror=0.0, point_weight=36.0),),
+    "pose": (
+        Stage(epochs=4, fraction=0.6, mirror=0.0, point_weight=36.0),
+        Stage(epochs=4, fraction=0.6, mirror=0.0, point_weight=36.0, mosaic=0.0),
+    ),
     "obb": (Stage(epochs=4, fraction=0.6), Stage(epochs=4, fraction=0.6, angle_weight=5.0)),
     "classify": (Stage(epochs=3, image_size=224),),
 }
@@ -95,6 +104,33 @@ def use_fast_layout(trainer: BaseTrainer) -> None:
     trainer.model.to(memory_format=torch.channels_last)
 
 
+class CornerTrainer(PoseTrainer):
+    """A pose model whose point branch is as wide as its box branch: the library's rule leaves it 8 channels here."""
+
+    def get_model(
+        self,
+        cfg: str | Path | dict[str, Any] | None = None,
+        weights: torch.nn.Module | None = None,
+        verbose: bool = True,
+    ) -> PoseModel:
+        model = super().get_model(cfg, None, verbose)
+        head = model.model[-1]
+        channels = [branch[0].conv.in_channels for branch in head.cv4]
+        head.cv4 = torch.nn.ModuleList(
+            torch.nn.Sequential(
+                Conv(channel, POINT_CHANNELS, 3),
+                Conv(POINT_CHANNELS, POINT_CHANNELS, 3),
+                torch.nn.Conv2d(POINT_CHANNELS, head.nk, 1),
+            )
+            for channel in channels
+        )
+        # The library sets these on every batch norm when it builds a model.
+        initialize_weights(head.cv4)
+        if weights is not None:
+            model.load(weights)
+        return model
+
+
 def train(task: str, out: Path, *, start: Path | None, work: Path) -> None:
     """Draw the scenes, train, and write the weights to ``out``; ``start`` gives the layers that fit."""
     data = work / "data"
@@ -116,6 +152,7 @@ def run(task: str, stage: Stage, *, start: Path | None, work: Path) -> Path:
     model.add_callback("on_train_start", use_fast_layout)
     model.add_callback("on_train_epoch_start", use_all_cores)
     model.train(
+        trainer=CornerTrainer if task == "pose" else None,
         data=str(data_of(work / "data", task)),
         fraction=stage.fraction,
         epochs=stage.epochs,
