@@ -18,7 +18,8 @@ WEIGHTS = {
     "segment": CODES,
     "pose": CODES,
     "obb": CODES,
-}  # fmt: skip
+    "classify": {0: "barcode", 1: "none", 2: "qr_code"},
+}
 
 
 def weights_of(task: str) -> Path:
