@@ -48,7 +48,7 @@ def test_weights_hold_no_path_and_only_known_types(task: str) -> None:
         else:
             strings.add(argument)
     assert not [text for text in strings if text.startswith(("/", "\\", "~")) or text[1:3] == ":\\"]
-    assert modules <= {"__builtin__", "builtins", "collections", "torch", "ultralytics"}
+    assert modules <= {"__builtin__", "builtins", "collections", "torch", "torchvision", "ultralytics"}
 
 
 def truth() -> dict[str, dict]:
