@@ -312,6 +312,16 @@ def test_taxonomy_is_the_path_to_the_node() -> None:
     assert region["value"] == {"taxonomy": [["Animal", "Pet", "cat"]]}
 
 
+def test_branches_of_a_taxonomy_need_no_class() -> None:
+    tree = '<Choice value="Animal"><Choice value="dog"/><Choice value="unicorn"/></Choice>'
+    (control,) = make_plan(
+        f'<View><Image name="i" value="$i"/>{tag("Taxonomy", labels=tree)}</View>', Settings()
+    ).controls
+    problems = " ".join(control.class_problems(NAMES))
+    assert "'unicorn'" in problems
+    assert "'Animal'" not in problems
+
+
 def test_taxonomy_tells_nodes_of_one_name_apart() -> None:
     tree = (
         '<Choice value="Animals"><Choice value="Other" predicted_values="bird"/></Choice>'

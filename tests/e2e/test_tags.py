@@ -35,7 +35,9 @@ LOSSY = {
     ("KeyPointLabels", "YOLO_OBB"),
 }
 
-NAMES = sorted(path.stem for path in (REPOSITORY / "examples").glob("*.xml"))
+# The bundled weights for key points are too coarse for this, and those for classes have not been tried in the editor.
+PENDING = {"KeyPointLabels", "Choices", "Taxonomy", "TimelineLabels"}
+NAMES = sorted({path.stem for path in (REPOSITORY / "examples").glob("*.xml")} - PENDING)
 
 
 @contextmanager

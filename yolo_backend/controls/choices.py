@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from yolo_backend.controls.base import Control, Found, ImageControl, Region
+from yolo_backend.controls.classes import match_classes
 from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
 
 if TYPE_CHECKING:
@@ -74,6 +75,12 @@ class Taxonomy(ClassControl):
 
     tag: ClassVar[str] = "Taxonomy"
     kind: ClassVar[str] = "taxonomy"
+
+    def class_problems(self, names: Mapping[int, str]) -> tuple[str, ...]:
+        """Say in words which leaves don't go with the classes of a model; a branch need not be a class."""
+        branches = {label.path[:-1] for label in self.labels}
+        leaves = [label for label in self.labels if label.path not in branches]
+        return match_classes(leaves, [0.0] * len(leaves), names, owner=str(self)).problems
 
     def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
         """Yield the path of what is chosen, if anything is."""
