@@ -35,8 +35,8 @@ LOSSY = {
     ("KeyPointLabels", "YOLO_OBB"),
 }
 
-# The bundled weights for key points are too coarse for this, and those for classes have not been tried in the editor.
-PENDING = {"KeyPointLabels", "Choices", "Taxonomy", "TimelineLabels"}
+# The bundled weights are too coarse for these: corners are some 14 % of a code's size off, ranges of frames are missed.
+PENDING = {"KeyPointLabels", "TimelineLabels"}
 NAMES = sorted({path.stem for path in (REPOSITORY / "examples").glob("*.xml")} - PENDING)
 
 
