@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from ultralytics.nn.tasks import ClassificationModel
 
 from tests.video.clips import write_clip
 from tests.video.scenes import BLANK
+from tests.video.scores import CLIPS, frame_iou, predict, timeline_config, truth_of
 from yolo_backend.controls import Region
 from yolo_backend.controls.timeline_labels import TimelineLabels
 from yolo_backend.engine import Engine
@@ -204,3 +206,12 @@ def test_a_video_is_classified_by_a_model(
     found = [region for region in prediction.regions if region["from_name"] == "weather"]
     assert ranges(found) == expected
     assert all(0.2 < region["score"] < 0.6 for region in found)
+
+
+def test_ranges_are_found_on_the_sample_clip(tmp_path: Path) -> None:
+    engine = Engine(Settings(model_dir=tmp_path, local_files_document_root=CLIPS))
+    regions = predict(engine, timeline_config(), "passing.mp4")
+    truth = truth_of("passing.mp4")
+    assert [region["value"]["timelinelabels"] for region in regions] == [["qr_code"], ["barcode"]]
+    assert frame_iou(regions, truth, "qr_code") > 0.7
+    assert frame_iou(regions, truth, "barcode") > 0.7

@@ -1,6 +1,6 @@
-"""How well objects are followed on the sample clips: the CLEAR MOT scores of what Label Studio draws, against the truth.
+"""How well the sample clips are labelled: what Label Studio draws and marks, against the truth.
 
-python -m tests.video.tracking_score [tracker ...]
+Objects that are followed get the CLEAR MOT scores; ranges of frames get the frames that both have over those that either has.
 """
 
 from __future__ import annotations
@@ -8,16 +8,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
 from tests.video.drawn import Box, drawn_box
+from yolo_backend.engine import Engine
+from yolo_backend.label_studio import LabelStudio
+from yolo_backend.settings import PROJECT_DIR
 
-CLIPS = Path(__file__).resolve().parents[2] / "examples" / "video"
+CLIPS = PROJECT_DIR / "examples" / "video"
 MATCH_IOU = 0.5
+LABELS = '<Label value="qr_code"/><Label value="barcode"/>'
+VIDEO = '<Video name="video" value="$video" frameRate="25"/>'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,23 @@ def score_regions(regions: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]
     )
 
 
+def frame_iou(regions: Sequence[Mapping[str, Any]], truth: Mapping[str, Any], label: str) -> float:
+    """Compare the ranges of a label with the frames in which such an object is seen: their IoU, from 0 to 1."""
+    marked = {
+        number
+        for region in regions
+        if region["value"]["timelinelabels"] == [label]
+        for one in region["value"]["ranges"]
+        for number in range(one["start"], one["end"] + 1)
+    }
+    seen = {
+        number
+        for number, objects in enumerate(truth["frames"], start=1)
+        if any(one["label"] == label for one in objects)
+    }
+    return len(marked & seen) / len(marked | seen) if marked | seen else 1.0
+
+
 def _assign(ious: Mapping[tuple[int, int], float], before: Mapping[int, int]) -> dict[int, int]:
     """Pair truths with regions: those that belong together already first, then as well as possible."""
     good = {pair: iou for pair, iou in ious.items() if iou >= MATCH_IOU}
@@ -97,3 +118,21 @@ def _iou(one: Box, other: Box) -> float:
     height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
     common = max(width, 0) * max(height, 0)
     return common / (one[2] * one[3] + other[2] * other[3] - common)
+
+
+def tracking_config(tracker: str) -> str:
+    boxes = f'<VideoRectangle name="box" toName="video" model_path="demo-detect.pt" model_tracker="{tracker}"/>'
+    return f'<View><Labels name="label" toName="video">{LABELS}</Labels>{VIDEO}{boxes}</View>'
+
+
+def timeline_config() -> str:
+    ranges = f'<TimelineLabels name="seen" toName="video" model_path="demo-classify.pt">{LABELS}</TimelineLabels>'
+    return f"<View>{ranges}{VIDEO}</View>"
+
+
+def predict(engine: Engine, xml: str, clip: str) -> list[dict[str, Any]]:
+    """The regions of a sample clip."""
+    task = {"id": 1, "data": {"video": f"/data/local-files/?d={clip}"}}
+    (prediction,) = engine.predict(engine.plan(xml), [task], LabelStudio(url="http://label-studio"))
+    assert prediction is not None, f"{clip} failed; the log says why"
+    return prediction.regions
