@@ -20,7 +20,7 @@ PROJECT = "4.1795333388"  # Label Studio's id of the project, a dot, and when it
 LABELING_CONFIG = """
 <View>
   <Image name="image" value="$image"/>
-  <RectangleLabels name="code" toName="image" model_path="demo-detect.pt" model_score_threshold="0.4">
+  <RectangleLabels name="code" toName="image" model_path="demo-detect.pt" model_score_threshold="0.5">
     <Label value="Square code" predicted_values="qr_code"/>
     <Label value="Line code" predicted_values="barcode"/>
   </RectangleLabels>
@@ -79,7 +79,7 @@ def test_setup_answers_the_model_version(client: FlaskClient) -> None:
     version = set_up(client)
     assert version.startswith("demo-detect-")
     assert set_up(client) == version
-    assert set_up(client, LABELING_CONFIG.replace("0.4", "0.3")) != version
+    assert set_up(client, LABELING_CONFIG.replace("0.5", "0.4")) != version
 
 
 @pytest.mark.parametrize("name", sorted(TRUTH))
@@ -94,7 +94,7 @@ def test_predict_finds_the_codes_in_a_picture(client: FlaskClient, name: str) ->
         assert region["type"] == "rectanglelabels"
         assert (region["original_width"], region["original_height"]) == (truth["width"], truth["height"])
         assert region["value"]["rotation"] == region["image_rotation"] == 0
-        assert 0.4 <= region["score"] <= 1
+        assert 0.5 <= region["score"] <= 1
     for code in truth["objects"]:
         best = max(regions, key=lambda region: overlap(region, code["box"], truth["width"], truth["height"]))
         assert overlap(best, code["box"], truth["width"], truth["height"]) >= 0.8

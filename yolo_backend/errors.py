@@ -15,7 +15,3 @@ class MediaError(BackendError):
 
 class WeightsError(BackendError):
     """Weights are missing, not allowed, or not what a control needs."""
-
-
-class Busy(BackendError):
-    """The service has as much work as it can take; asking again later helps."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from yolo_backend import __version__
+from yolo_backend.label_studio import LabelStudio
 from yolo_backend.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -33,5 +34,5 @@ def log_settings(settings: Settings) -> None:
         logger.warning(
             "MODEL_ROOT: there is no directory %s; only the bundled weights can be used", settings.model_root
         )
-    if settings.label_studio_api_key and not settings.label_studio_url:
-        logger.warning("LABEL_STUDIO_API_KEY is not used: it is only sent to LABEL_STUDIO_URL, which is not set")
+    # Warns of a key that can't be used.
+    LabelStudio.from_settings(settings)

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     )
     model_dir: Path = Field(
         PROJECT_DIR / "data",
-        description="Directory the service writes to: its cache, downloads' state, debug pictures.",
+        description="Directory the service writes to: its cache and debug pictures.",
     )
     default_detect_model: str = Field(
         "yolo26n.pt", description="Weights for object detection when a control has no `model_path`."
@@ -166,14 +166,16 @@ def settings_page() -> str:
         default = info.default
         if isinstance(default, Path):
             default = default.relative_to(PROJECT_DIR)
-        shown = "not set" if default is None else str(default).lower() if isinstance(default, bool) else default
-        rows.append(f"| {' or '.join(f'`{name}`' for name in names)} | `{shown}` | {info.description} |")
+        shown = "not set" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        rows.append(f"| {' or '.join(f'`{name}`' for name in names)} | {shown} | {info.description} |")
     return "\n".join(
         [
             "# Settings",
             "",
             "Environment variables, read once when the service starts. A variable that is set to nothing counts as not",
-            "set. A value that can't be used stops the start with a line that names the variable.",
+            "set. A value that can't be used stops the start with a line that names the variable. Relative paths count from",
+            "this repository; the container image has its own values for `MODEL_ROOT` (/app/models) and `MODEL_DIR`",
+            "(/data/models).",
             "",
             "This page is written by `python -m yolo_backend settings > docs/settings.md`.",
             "",

@@ -13,7 +13,6 @@ from yolo_backend.controls import Region
 from yolo_backend.controls.boxes import about_corner
 from yolo_backend.controls.brush_labels import full_size
 from yolo_backend.controls.polygon_labels import outline
-from yolo_backend.engine import run
 from yolo_backend.inference.library import ultralytics
 from yolo_backend.media import Picture
 from yolo_backend.plan import make_plan
@@ -353,7 +352,3 @@ def test_three_hundred_objects() -> None:
     got = regions(tag("RectangleLabels"), result(boxes=boxes))
     assert len(got) == 300
     assert len({region["id"] for region in got}) == 300
-
-
-def test_nothing_to_run() -> None:
-    assert run(None, None, {}) == {}  # type: ignore[arg-type]

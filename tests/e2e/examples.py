@@ -52,7 +52,7 @@ VIDEOS = REPOSITORY / "examples" / "video"
 PHOTOS = ("photo-19.jpg", "photo-18.jpg", "photo-07.jpg", "photo-17.jpg")
 
 # How well a model finds what is there, and how well the editor draws what it was told. Points are in pixels.
-FOUND = {"min_iou": 0.7, "max_apart": 24}
+FOUND = {"min_iou": 0.75, "max_apart": 16}
 DRAWN = {"min_iou": 0.94, "max_apart": 2}
 
 Regions = Sequence[Mapping[str, Any]]

@@ -35,9 +35,20 @@ LOSSY = {
     ("KeyPointLabels", "YOLO_OBB"),
 }
 
-# The bundled weights are too coarse for these: corners are some 14 % of a code's size off, ranges of frames are missed.
-PENDING = {"KeyPointLabels", "TimelineLabels"}
-NAMES = sorted({path.stem for path in (REPOSITORY / "examples").glob("*.xml")} - PENDING)
+NAMES = sorted(path.stem for path in (REPOSITORY / "examples").glob("*.xml"))
+
+CORNERS = "the corners of the bundled demo-pose.pt are coarse"
+# What is known to be wrong, by test and example. Strict: a fault that is mended has to leave this table.
+FAULTS = {
+    ("test_regions_are_those_of_the_truth", "KeyPointLabels"): CORNERS,
+    ("test_editor_draws_them_in_the_right_place", "KeyPointLabels"): CORNERS,
+    (
+        "test_regions_are_those_of_the_truth",
+        "RectangleLabels-rotated",
+    ): "the angles of the bundled demo-obb.pt are coarse",
+    ("test_regions_are_those_of_the_truth", "TimelineLabels"): "the bundled demo-classify.pt misses a time in view",
+    ("test_editor_draws_them_in_the_right_place", "TimelineLabels"): "the editor's time bars are not found on the page",
+}
 
 
 @contextmanager
@@ -108,6 +119,14 @@ def labelled(
     for prediction in predictions.values():
         label_studio.accept(prediction)
     return Labelled(name=name, example=example, project=project, tasks=tasks, predictions=predictions)
+
+
+@pytest.fixture(autouse=True)
+def _known_fault(request: pytest.FixtureRequest) -> None:
+    if "labelled" in request.fixturenames:
+        fault = FAULTS.get((request.node.originalname, request.getfixturevalue("labelled").name))
+        if fault is not None:
+            request.applymarker(pytest.mark.xfail(reason=fault, strict=True))
 
 
 def _exported(label_studio: LabelStudio, labelled: Labelled, **options: str) -> dict[str, Sequence[Mapping[str, Any]]]:

@@ -89,6 +89,12 @@ def test_missing_weights_are_an_error_that_lists_what_is_there(store: WeightsSto
         assert there in str(caught.value)
 
 
+def test_a_near_name_is_suggested_as_it_is_spelled(store: WeightsStore, root: Path) -> None:
+    (root / "Codes-v2.pt").write_bytes(b"codes")
+    with pytest.raises(WeightsError, match=r"Did you mean Codes-v2\.pt\?"):
+        store.get("codes-v3.pt")
+
+
 def test_a_changed_file_has_another_digest(store: WeightsStore, root: Path) -> None:
     before = store.digest("mine.pt")
     (root / "mine.pt").write_bytes(b"changed")

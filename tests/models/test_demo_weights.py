@@ -5,6 +5,7 @@ import pickletools
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -55,6 +56,11 @@ def truth() -> dict[str, dict]:
     return json.loads((IMAGES / "truth.json").read_text(encoding="utf-8"))
 
 
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    shared = np.clip(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0, None).prod()
+    return float(shared / ((first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod() - shared))
+
+
 def test_truth_is_about_the_images_as_shown() -> None:
     files = {path.name for path in IMAGES.glob("*.jpg")}
     entries = truth()
@@ -75,3 +81,24 @@ def test_truth_is_about_the_images_as_shown() -> None:
             assert right <= entry["width"]
             assert bottom <= entry["height"]
     assert sorted(orientations) == [1] * (len(entries) - 1) + [6]
+
+
+@pytest.mark.parametrize("threshold", [0.25, 0.5])
+def test_detector_finds_every_code_of_the_sample_images(threshold: float) -> None:
+    """Every one with IoU of 0.8 or more and the right label; at most one false box per ten images."""
+    model = YOLO(weights_of("detect"))
+    false = 0
+    for name, entry in truth().items():
+        pixels = cv2.imread(str(IMAGES / name), cv2.IMREAD_COLOR)  # OpenCV turns by EXIF, as browsers do
+        boxes = model.predict(pixels, conf=threshold, device="cpu", verbose=False)[0].boxes.numpy()
+        found = [(CODES[int(cls)], box) for cls, box in zip(boxes.cls, boxes.xyxy, strict=True)]
+        for item in entry["objects"]:
+            x, y, width, height = item["box"]
+            overlaps = [iou(box, np.array([x, y, x + width, y + height])) for _, box in found]
+            best = int(np.argmax(overlaps)) if overlaps else -1
+            assert best >= 0, f"{name}: nothing found, wanted {item}"
+            assert overlaps[best] >= 0.8, f"{name}: {item} only with IoU {overlaps[best]:.2f}"
+            label, _ = found.pop(best)
+            assert label == item["label"], f"{name}: {item} called {label}"
+        false += len(found)
+    assert false <= len(truth()) / 10

@@ -67,35 +67,7 @@ SHOWN_OF_NTSC = [
 SHOWN_OF_NTSC += [37, 38, 40, 41, 42, 43, 45, 46, 47, 48, 49, 51, 52, 53, 55, 56, 57, 58]
 SHOWN_OF_WEBM = [*SHOWN_OF_NTSC[:40], 50, 51, 52, 53, 55, 56, 57, 58]
 LATE = [0, *(0.5 + index / 30 for index in range(1, 60))]
-SHOWN_OF_LATE = [0] * 13 + [
-    1,
-    2,
-    3,
-    5,
-    6,
-    7,
-    8,
-    10,
-    11,
-    12,
-    13,
-    15,
-    16,
-    17,
-    18,
-    20,
-    21,
-    22,
-    23,
-    25,
-    26,
-    27,
-    28,
-    30,
-    31,
-    32,
-    33,
-]
+SHOWN_OF_LATE = [0] * 13 + SHOWN_OF_NTSC[1:28]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from yolo_backend.controls.attributes import attribute, read_attributes, unknown_attributes
+from yolo_backend.controls.attributes import Attribute, attribute, read_attributes, unknown_attributes
 from yolo_backend.controls.classes import ClassMap, match_classes
 from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag, Source
 
@@ -120,10 +120,11 @@ class Control(ABC):
         if values.get("model_path") and not settings.allow_custom_model_path:
             problems.append(f"{tag}: model_path is ignored, since ALLOW_CUSTOM_MODEL_PATH is false")
             del values["model_path"]
+        declared = cls.__dataclass_fields__["model_score_threshold"].metadata["attribute"]
         thresholds = []
         for label in labels:
             problems += unknown_attributes(label.attributes, cls.label_attributes, f"{tag}, label {label.value!r}")
-            own = _own_threshold(label, f"{tag}, label {label.value!r}", problems)
+            own = label_attribute(label, LABEL_THRESHOLDS, declared, str(tag), problems)
             thresholds.append(values["model_score_threshold"] if own is None else own)
         control = cls(
             name=tag.name,
@@ -238,14 +239,20 @@ class ImageControl(Control):
             yield {**common, "from_name": self.labels_name, "type": "labels", "value": labelled}
 
 
-def _own_threshold(label: Label, owner: str, problems: list[str]) -> float | None:
-    declared = Control.__dataclass_fields__["model_score_threshold"].metadata["attribute"]
-    for spelling in LABEL_THRESHOLDS:
+def label_attribute(
+    label: Label, spellings: Sequence[str], declared: Attribute, owner: str, problems: list[str]
+) -> Any:
+    """Return what a ``<Label>`` says in the first of ``spellings`` that it has; None if it says nothing usable.
+
+    What can't be used is added to ``problems`` in words; ``owner`` names the control tag in them.
+    """
+    for spelling in spellings:
         if spelling in label.attributes:
             try:
-                return float(declared.parse(label.attributes[spelling]))
+                return declared.parse(label.attributes[spelling])
             except ValueError as error:
-                problems.append(f"{owner}: {spelling}={label.attributes[spelling]!r} is ignored: {error}")
+                text = label.attributes[spelling]
+                problems.append(f"{owner}, label {label.value!r}: {spelling}={text!r} is ignored: {error}")
     return None
 
 

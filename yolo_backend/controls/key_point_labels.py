@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from yolo_backend.controls.attributes import attribute, read_attributes
-from yolo_backend.controls.base import Control, Found, ImageControl, Region
+from yolo_backend.controls.attributes import Attribute, attribute
+from yolo_backend.controls.base import Control, Found, ImageControl, Region, label_attribute
 from yolo_backend.controls.boxes import upright_boxes
 from yolo_backend.controls.rectangle_labels import RectangleLabels
 from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
@@ -35,18 +35,9 @@ class KeyPoint:
     classes: frozenset[str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelAttributes:
-    """The attributes that a ``<Label>`` of this tag understands beside a threshold."""
-
-    model_index: int | None = attribute(
-        None,
-        "On a `<Label>`: the number of the point in the model, from 0.",
-        kind=int,
-        low=0,
-        high=10000,
-        default_doc="the label's place among the labels",
-    )
+MODEL_INDEX = Attribute(
+    kind=int, doc="On a `<Label>`: the number of the point in the model, from 0.", low=0, high=10000
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,17 +145,12 @@ class KeyPointLabels(ImageControl):
 
 def _points(control: KeyPointLabels, problems: list[str]) -> Iterator[KeyPoint]:
     for place, (label, threshold) in enumerate(zip(control.labels, control.label_thresholds, strict=True)):
-        values, found = read_attributes(
-            LabelAttributes,
-            {k: v for k, v in label.attributes.items() if k == "model_index"},
-            owner=f"{control}, {label.value}",
-        )
-        problems += found
+        index = label_attribute(label, ["model_index"], MODEL_INDEX, str(control), problems)
         classes = label.names if "predicted_values" in label.attributes else ()
         yield KeyPoint(
             label=label,
             threshold=threshold,
-            model_index=values.get("model_index", place),
+            model_index=place if index is None else index,
             classes=frozenset(name.casefold() for name in classes),
         )
 

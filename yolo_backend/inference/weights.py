@@ -99,10 +99,9 @@ class WeightsStore:
         from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
         if name not in GITHUB_ASSETS_NAMES:
-            nearest = difflib.get_close_matches(
-                name.casefold(), {there.casefold(): there for there in self.available()}, 1
-            )
-            hint = f"Did you mean {nearest[0]}? " if nearest else ""
+            spelled = {there.casefold(): there for there in self.available()}
+            nearest = difflib.get_close_matches(name.casefold(), spelled, 1)
+            hint = f"Did you mean {spelled[nearest[0]]}? " if nearest else ""
             raise WeightsError(f"there are no weights {name!r}. {hint}{self._remedy()}")
         root = self.roots[0]
         failed_at, reason = self._failed_downloads.get(name, (-RETRY_SECONDS, ""))
