@@ -76,7 +76,7 @@ RECIPES = {
         Stage(epochs=8, mirror=0.0, point_weight=36.0),
         Stage(epochs=6, mirror=0.0, point_weight=36.0, mosaic=0.0, learning_rate=0.0015),
     ),
-    "obb": (Stage(epochs=4, fraction=0.6), Stage(epochs=4, fraction=0.6, angle_weight=5.0)),
+    "obb": (Stage(epochs=4, fraction=0.6), Stage(epochs=6, angle_weight=5.0)),
     "classify": (Stage(epochs=3, image_size=224),),
 }
 #: What the service is to predict at: more than most training was at, which measures better on small codes.

@@ -37,15 +37,9 @@ LOSSY = {
 
 NAMES = sorted(path.stem for path in (REPOSITORY / "examples").glob("*.xml"))
 
-CORNERS = "the corners of the bundled demo-pose.pt are coarse"
 # What is known to be wrong, by test and example. Strict: a fault that is mended has to leave this table.
 FAULTS = {
-    ("test_regions_are_those_of_the_truth", "KeyPointLabels"): CORNERS,
-    ("test_editor_draws_them_in_the_right_place", "KeyPointLabels"): CORNERS,
-    (
-        "test_regions_are_those_of_the_truth",
-        "RectangleLabels-rotated",
-    ): "the angles of the bundled demo-obb.pt are coarse",
+    ("test_regions_are_those_of_the_truth", "KeyPointLabels"): "the corners of the bundled demo-pose.pt are coarse",
     ("test_regions_are_those_of_the_truth", "TimelineLabels"): "the bundled demo-classify.pt misses a time in view",
     ("test_editor_draws_them_in_the_right_place", "TimelineLabels"): "the editor's time bars are not found on the page",
 }
