@@ -33,11 +33,14 @@ def label_line(task: str, item: SceneObject, width: int, height: int) -> str:
     return " ".join([str(LABELS.index(item.label)), *(f"{number:.6f}" for number in numbers)])
 
 
-def write_datasets(root: Path, *, seed: int, train: int, held_out: int) -> None:
-    """Draw scenes once and write them as a data set of each task: ``root/detect``, ``root/segment`` and so on."""
+def write_datasets(root: Path, *, seed: int, train: int, held_out: int, turned: float | None = None) -> None:
+    """Draw scenes once and write them as a data set of each task: ``root/detect``, ``root/segment`` and so on.
+
+    ``turned`` is the share of surfaces that lie any way; by default all of them in every fourth scene, few in the others.
+    """
     root.mkdir(parents=True, exist_ok=True)
     jobs = [
-        partial(_write_scenes, root, split, families, seed + offset, range(start, min(start + 50, count)))
+        partial(_write_scenes, root, split, families, seed + offset, range(start, min(start + 50, count)), turned)
         for split, families, offset, count in (("train", "train", 0, train), ("val", "held out", 1, held_out))
         for start in range(0, count, 50)
     ]
@@ -64,15 +67,15 @@ def _describe(folder: Path, task: str) -> None:
     (folder / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _write_scenes(root: Path, split: str, families: str, seed: int, indices: range) -> None:
+def _write_scenes(root: Path, split: str, families: str, seed: int, indices: range, turned: float | None) -> None:
     for index in indices:
-        # In every fourth scene everything lies any way: upright and slanted barcodes are rare otherwise. In every eighth
-        # there is more that only looks like a code.
+        # Upright and slanted barcodes are rare where few surfaces are turned. In every eighth scene there is more that only
+        # looks like a code.
         scene = draw_scene(
             seed,
             index,
             families=FAMILIES[families],
-            turned=1.0 if index % 4 == 3 else 0.3,
+            turned=turned if turned is not None else 1.0 if index % 4 == 3 else 0.3,
             look_alikes=6 if index % 8 == 5 else None,
         )
         for number, (label, image) in enumerate(cut_crops(scene, seed, index)):

@@ -63,16 +63,18 @@ _AT_REST = f"""() => {{
     return Math.max(picture.width, picture.height) > 100 && now === before;
 }}"""
 
-# The ranges of a timeline: the label of the row, the first and the last frame, by where its bar is on the screen.
+# The ranges of a timeline: the label of the row, the first and the last frame, by where its bar is on the screen. A bar goes
+# from the middle of its first frame to the middle of its last. Empty until the timeline is there.
 _TIMELINE = """() => {
-    const frames = document.querySelector(".lsf-timeline-frames"), style = getComputedStyle(frames);
+    const frames = document.querySelector(".lsf-timeline-frames");
+    if (!frames) return [];
+    const style = getComputedStyle(frames);
     const step = parseFloat(style.getPropertyValue("--frame-size")), offset = parseFloat(style.getPropertyValue("--offset"));
     const {x: left} = document.querySelector(".lsf-timeline-frames__filler").getBoundingClientRect();
+    const frame = x => Math.round((x - left - offset) / step + 0.5);
     return [...document.querySelectorAll(".lsf-keypoints_timeline")].flatMap(row =>
         [...row.querySelectorAll(".lsf-keypoints__lifespan")].map(bar => bar.getBoundingClientRect()).map(({x, width}) => [
-            row.querySelector(".lsf-keypoints__name").textContent,
-            Math.round((x - left - offset) / step) + 1,
-            Math.round((x + width - left - offset) / step),
+            row.querySelector(".lsf-keypoints__name").textContent, frame(x), frame(x + width),
         ]));
 }"""
 

@@ -41,7 +41,6 @@ NAMES = sorted(path.stem for path in (REPOSITORY / "examples").glob("*.xml"))
 FAULTS = {
     ("test_regions_are_those_of_the_truth", "KeyPointLabels"): "the corners of the bundled demo-pose.pt are coarse",
     ("test_regions_are_those_of_the_truth", "TimelineLabels"): "the bundled demo-classify.pt misses a time in view",
-    ("test_editor_draws_them_in_the_right_place", "TimelineLabels"): "the editor's time bars are not found on the page",
 }
 
 
