@@ -113,7 +113,7 @@ class CornerLoss(torch.nn.Module):
     def forward(
         self, predicted: torch.Tensor, truth: torch.Tensor, visible: torch.Tensor, area: torch.Tensor
     ) -> torch.Tensor:
-        """``predicted`` and ``truth`` are (objects, corners, 2 or more), ``visible`` (objects, corners), ``area`` (objects, 1)."""
+        """Take (objects, corners, 2 or more) twice, then ``visible`` (objects, corners) and ``area`` (objects, 1)."""
         off = (predicted[..., :2] - truth[..., :2]).square().sum(-1).add(1e-9).sqrt()
         return (off / area.clamp(min=1e-9).sqrt() * visible).mean()
 
