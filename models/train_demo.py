@@ -76,7 +76,7 @@ RECIPES = {
     "segment": (Stage(epochs=4, fraction=0.6),),
     "pose": (Stage(epochs=12, mirror=0.0, mosaic=0.0, turned=True),),
     "obb": (Stage(epochs=4, fraction=0.6), Stage(epochs=6, angle_weight=5.0)),
-    "classify": (Stage(epochs=3, image_size=224),),
+    "classify": (Stage(epochs=12, image_size=224),),
 }
 #: What the service is to predict at: more than most training was at, which measures better on small codes.
 PREDICTION_SIZE = {"detect": 416, "segment": 416, "pose": 416, "obb": 416, "classify": 224}

@@ -137,3 +137,13 @@ def test_a_config_of_forty_controls(ask: Ask, folder: Path) -> None:
     assert {region["from_name"] for region in regions} == {name for name, _, _ in tags}
     ids = [region["id"] for region in regions]
     assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(("whole", "expected"), [("false", "Neither"), ("true", "QR code")])
+def test_a_code_at_the_end_of_a_wide_image(ask: Ask, folder: Path, whole: str, expected: str) -> None:
+    wide = Image.new("RGB", (1000, 400), "white")
+    wide.paste(photo("photo-05.jpg").crop((442, 42, 736, 351)), (20, 50))
+    wide.save(folder / "wide.png")
+    config = EXAMPLES["Choices"].replace("<Choices", f'<Choices model_whole_image="{whole}"')
+    (region,) = ask(config, "wide.png")
+    assert region["value"]["choices"] == [expected]

@@ -26,6 +26,7 @@ class Pass:
     iou: float
     max_det: int
     imgsz: int | None
+    whole_image: bool
     controls: tuple[Control, ...]
 
     @property
@@ -36,7 +37,13 @@ class Pass:
     @property
     def options(self) -> dict[str, Any]:
         """What `Model.predict` is to be asked."""
-        return {"confidence": self.confidence, "iou": self.iou, "max_det": self.max_det, "imgsz": self.imgsz}
+        return {
+            "confidence": self.confidence,
+            "iou": self.iou,
+            "max_det": self.max_det,
+            "imgsz": self.imgsz,
+            "whole_image": self.whole_image,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +111,15 @@ def _control(tag: ControlTag, config: LabelingConfig, settings: Settings) -> tup
 
 
 def _passes(controls: Iterable[Control], settings: Settings) -> list[Pass]:
-    groups: dict[tuple[str, str, Source, float, int, int | None], list[Control]] = {}
+    groups: dict[tuple[str, str, Source, float, int, int | None, bool], list[Control]] = {}
     for control in controls:
         weights = control.model_path or getattr(settings, f"default_{control.yolo_tasks[0]}_model")
-        asked = (control.model_iou, control.model_max_det, control.model_imgsz)
+        asked = (
+            control.model_iou,
+            control.model_max_det,
+            control.model_imgsz,
+            getattr(control, "model_whole_image", False),
+        )
         groups.setdefault((weights, control.object_tag, control.source, *asked), []).append(control)
     return [
         Pass(
@@ -117,7 +129,8 @@ def _passes(controls: Iterable[Control], settings: Settings) -> list[Pass]:
             iou=iou,
             max_det=max_det,
             imgsz=imgsz,
+            whole_image=whole_image,
             controls=tuple(group),
         )
-        for (weights, object_tag, source, iou, max_det, imgsz), group in groups.items()
+        for (weights, object_tag, source, iou, max_det, imgsz, whole_image), group in groups.items()
     ]

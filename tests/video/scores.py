@@ -126,7 +126,8 @@ def tracking_config(tracker: str) -> str:
 
 
 def timeline_config() -> str:
-    ranges = f'<TimelineLabels name="seen" toName="video" model_path="demo-classify.pt">{LABELS}</TimelineLabels>'
+    weights = 'model_path="demo-classify.pt" model_whole_image="true"'
+    ranges = f'<TimelineLabels name="seen" toName="video" {weights}>{LABELS}</TimelineLabels>'
     return f"<View>{ranges}{VIDEO}</View>"
 
 

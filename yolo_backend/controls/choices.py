@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from yolo_backend.controls.attributes import attribute
 from yolo_backend.controls.base import Control, Found, ImageControl, Region
 from yolo_backend.controls.classes import match_classes
 from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
@@ -23,6 +24,10 @@ class ClassControl(ImageControl):
 
     yolo_tasks: ClassVar[tuple[str, ...]] = ("classify",)
     most: int = 1
+
+    model_whole_image: bool = attribute(
+        False, "Let the model see the whole picture, padded to a square. Otherwise it sees the square in the middle."
+    )
 
     def chosen(self, result: Results) -> list[Found]:
         """Return the labels of the likeliest classes above their thresholds, the likeliest first, at most `most`."""

@@ -39,6 +39,10 @@ class TimelineLabels(VideoControl):
         3, "Ranges of fewer frames are dropped, after gaps were bridged.", low=1, high=100_000
     )
 
+    model_whole_image: bool = attribute(
+        False, "Let the model see the whole picture, padded to a square. Otherwise it sees the square in the middle."
+    )
+
     def observer(self, names: Mapping[int, str], data: Mapping[str, Any]) -> Observer:
         """Return what collects the ranges of one video."""
         return _Timeline(self, names, data)

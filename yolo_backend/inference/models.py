@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PADDING = 114
 _device_lock = threading.Lock()
 """One forward pass at a time: each uses all cores, and two at once are slower than one after the other."""
 
@@ -49,7 +50,14 @@ class Model:
         )
 
     def predict(
-        self, images: Sequence[np.ndarray], *, confidence: float, iou: float, max_det: int, imgsz: int | None
+        self,
+        images: Sequence[np.ndarray],
+        *,
+        confidence: float,
+        iou: float,
+        max_det: int,
+        imgsz: int | None,
+        whole_image: bool = False,
     ) -> list[Results]:
         """Run the model.
 
@@ -59,6 +67,7 @@ class Model:
             iou: boxes that overlap by more are one object.
             max_det: most detections per image.
             imgsz: pixels of the longer side for the model; None: what it was trained with.
+            whole_image: for classification, pad images to squares; the library cuts the square in the middle out of them.
 
         Returns:
             One result per image, in order, whatever the other images are.
@@ -69,6 +78,8 @@ class Model:
         if self.task == "segment":
             # Masks of the image's own size: those of the model's are padded, and too coarse for an outline.
             options["retina_masks"] = True
+        if whole_image:
+            images = [_padded(image) for image in images]
         results: list[Results] = [None] * len(images)
         # The library pads images of different shapes to a square, so that a result would depend on its neighbours.
         for indices in _same_shape(images):
@@ -111,6 +122,16 @@ class ModelStore:
                     self._locks.pop(dropped, None)
                     logger.info("Dropped %s from memory", dropped[0].name)
             return model
+
+
+def _padded(image: np.ndarray) -> np.ndarray:
+    """Return the image in the middle of a square of the grey that the library pads with."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.full((side, side, 3), PADDING, np.uint8)
+    square[top : top + height, left : left + width] = image
+    return square
 
 
 def _same_shape(images: Sequence[np.ndarray]) -> list[list[int]]:
