@@ -74,7 +74,12 @@ RECIPES = {
         Stage(epochs=3, learning_rate=0.001, image_size=480, fraction=0.45),
     ),
     "segment": (Stage(epochs=4, fraction=0.6),),
-    "pose": (Stage(epochs=12, mirror=0.0, mosaic=0.0, turned=True),),
+    "pose": (
+        Stage(epochs=12, mirror=0.0, mosaic=0.0, turned=True),
+        # Small codes could lie any way, and are more often upright than not.
+        Stage(epochs=6, mirror=0.0, mosaic=0.0, learning_rate=0.001, image_size=416),
+        Stage(epochs=8, mirror=0.0, mosaic=0.0, learning_rate=0.001, image_size=416, turned=True),
+    ),
     "obb": (Stage(epochs=4, fraction=0.6), Stage(epochs=6, angle_weight=5.0)),
     "classify": (Stage(epochs=12, image_size=224),),
 }

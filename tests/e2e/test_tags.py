@@ -37,6 +37,11 @@ LOSSY = {
 
 NAMES = sorted(path.stem for path in (REPOSITORY / "examples").glob("*.xml"))
 
+# What is known to be wrong, by test and example. Strict: a fault that is mended has to leave this table.
+FAULTS = {
+    ("test_regions_are_those_of_the_truth", "KeyPointLabels"): "one corner in ten of demo-pose.pt is off by too much",
+}
+
 
 @contextmanager
 def _watched(servers: list[ServerProcess], server: ServerProcess) -> Iterator[None]:
@@ -106,6 +111,14 @@ def labelled(
     for prediction in predictions.values():
         label_studio.accept(prediction)
     return Labelled(name=name, example=example, project=project, tasks=tasks, predictions=predictions)
+
+
+@pytest.fixture(autouse=True)
+def _known_fault(request: pytest.FixtureRequest) -> None:
+    if "labelled" in request.fixturenames:
+        fault = FAULTS.get((request.node.originalname, request.getfixturevalue("labelled").name))
+        if fault is not None:
+            request.applymarker(pytest.mark.xfail(reason=fault, strict=True))
 
 
 def _exported(label_studio: LabelStudio, labelled: Labelled, **options: str) -> dict[str, Sequence[Mapping[str, Any]]]:
