@@ -84,7 +84,7 @@ RECIPES = {
     "classify": (Stage(epochs=12, image_size=224),),
 }
 #: What the service is to predict at: more than most training was at, which measures better on small codes.
-PREDICTION_SIZE = {"detect": 416, "segment": 416, "pose": 416, "obb": 416, "classify": 224}
+PREDICTION_SIZE = {"detect": 416, "segment": 416, "pose": 480, "obb": 416, "classify": 224}
 
 
 def model_description(task: str, folder: Path) -> Path:
