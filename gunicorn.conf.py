@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -15,6 +16,8 @@ from yolo_backend.errors import ConfigError
 from yolo_backend.inference.library import ultralytics
 from yolo_backend.settings import get_settings
 
+SPARE = 3  # seconds before gunicorn kills a worker that doesn't end
+
 try:
     settings = get_settings()
 except ConfigError as error:
@@ -23,12 +26,11 @@ except ConfigError as error:
 bind = f"0.0.0.0:{settings.port}"
 worker_class = "gthread"
 workers = settings.workers
-# More than may predict at once, so that Label Studio's handshakes find one while predictions wait for their turn.
-threads = settings.threads + 32
+# More than predict requests may have, so that Label Studio's handshakes always find one.
+threads = settings.max_concurrent_predicts + 32
 # A worker of this kind is alive while its main thread is; a long prediction doesn't stop that.
 timeout = 120
-# Label Studio waits 100 s for predictions; what has begun may end.
-graceful_timeout = 100
+graceful_timeout = settings.graceful_timeout
 keepalive = 5
 loglevel = settings.log_level.lower()
 errorlog = "-"
@@ -41,11 +43,23 @@ control_socket_disable = True
 
 
 def post_worker_init(worker: Any) -> None:
-    """Import the YOLO library while nobody waits for it yet: that takes seconds."""
+    """Import the YOLO library while nobody waits for it yet, and learn of the end in time to answer what is ready."""
     threading.Thread(target=ultralytics, name="import", daemon=True).start()
+    from yolo_backend.dispatch import get_dispatcher
+
+    stop_gunicorn: Any = signal.getsignal(signal.SIGTERM)
+
+    def stop(number: int, frame: Any) -> None:
+        get_dispatcher().stop(max(0.5, settings.graceful_timeout - SPARE))
+        stop_gunicorn(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """End a worker that has finished its requests at once: taking the libraries down piece by piece takes seconds."""
+    """Post what is left, then end at once: taking the libraries down piece by piece takes seconds."""
+    from yolo_backend.dispatch import get_dispatcher
+
+    get_dispatcher().close()
     logging.shutdown()
     os._exit(0)

@@ -8,8 +8,10 @@ from label_studio_ml.model import LabelStudioMLBase
 from label_studio_ml.response import ModelResponse
 from label_studio_sdk.label_interface.objects import PredictionValue
 
-from yolo_backend.engine import get_engine
+from yolo_backend.dispatch import get_dispatcher
+from yolo_backend.drawn import without_drawn
 from yolo_backend.label_studio import LabelStudio
+from yolo_backend.routes import asked_now
 
 
 class YOLO(LabelStudioMLBase):
@@ -17,8 +19,15 @@ class YOLO(LabelStudioMLBase):
 
     def setup(self) -> None:
         """Read the labeling config. Loads no model."""
-        self.engine = get_engine()
+        self.dispatcher = get_dispatcher()
+        self.engine = self.dispatcher.engine
         self.plan = self.engine.plan(self.label_config or "")
+
+    def use_label_config(self, label_config: str) -> None:
+        """Take the labeling config of ``/setup``, and load the models that it needs in the background."""
+        super().use_label_config(label_config)
+        self.dispatcher.notice(self.project_id, self.plan)
+        self.dispatcher.warm_up(self.plan)
 
     @property
     def model_version(self) -> str:
@@ -30,26 +39,35 @@ class YOLO(LabelStudioMLBase):
     ) -> ModelResponse:
         """Return one prediction per task, in order.
 
-        A task that can't be predicted is an empty list: Label Studio leaves it unpredicted, and it can be tried again.
-        In interactive mode (``context`` is given) it is a prediction without regions, as the editor needs one.
+        A task without one is an empty list: Label Studio leaves it alone, and it can be tried again. In interactive mode
+        (``context`` is given) the editor needs a prediction always; it has what isn't drawn yet.
         """
-        found = self.engine.predict(self.plan, tasks, self._label_studio())
+        if context is not None and not context.get("result"):
+            # What the editor asks once more after Submit.
+            predictions: list[Any] = [self._prediction([], 0.0, self.model_version) for _ in tasks]
+            return ModelResponse(predictions=predictions, model_version=self.model_version)
+        asked = asked_now(self.project_id, interactive=context is not None)
+        found = self.dispatcher.predict(self.plan, tasks, self._label_studio(), asked)
         # After predicting, since that may have fetched the weights.
         version = self.model_version
-        predictions: list[PredictionValue | list[PredictionValue]] = []
+        predictions = []
         for prediction in found:
-            if prediction is not None:
-                value = PredictionValue(result=prediction.regions, score=prediction.score, model_version=version)
-                predictions.append(value)
-            elif context is not None:
-                predictions.append(PredictionValue(result=[], score=0.0, model_version=version))
-            else:
-                predictions.append([])
+            if prediction is None:
+                predictions.append([] if context is None else self._prediction([], 0.0, version))
+                continue
+            regions = prediction.regions
+            if context is not None:
+                regions = without_drawn(regions, context["result"])
+            predictions.append(self._prediction(regions, prediction.score, prediction.model_version))
         return ModelResponse(predictions=predictions, model_version=version)
 
     def fit(self, event: str, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Take notice of an event; this version doesn't learn from it."""
         return {}
+
+    @staticmethod
+    def _prediction(regions: list[dict[str, Any]], score: float, version: str) -> PredictionValue:
+        return PredictionValue(result=regions, score=score, model_version=version)
 
     def _label_studio(self) -> LabelStudio:
         return LabelStudio.from_settings(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,39 @@ def test_a_body_that_is_no_request_is_refused_in_words(client: FlaskClient, body
     response = client.post("/predict", data=body, content_type="application/json")
     assert response.status_code == 400
     assert json.loads(response.text)["error"]
+
+
+def test_interactive_mode_leaves_out_what_is_drawn(client: FlaskClient) -> None:
+    """The editor gets a prediction always; what a person has drawn already is not in it."""
+    tasks = [task(1, data_uri("photo-01.jpg"))]
+    (everything,) = predict(client, tasks)
+    first, *others = everything["result"]
+    (answer,) = predict(client, tasks, context={"result": [first | {"id": "drawn by hand"}]})
+    assert answer["result"] == others
+    (after_submit,) = predict(client, tasks, context={"result": []})
+    assert after_submit["result"] == []
+    assert after_submit["model_version"] == everything["model_version"]
+    (failed,) = predict(client, [task(1, "/nowhere.jpg")], context={"result": [first]})
+    assert failed["result"] == []
+
+
+def test_models_are_loaded_once_a_project_connects(client: FlaskClient) -> None:
+    config = LABELING_CONFIG.replace("demo-detect.pt", "demo-obb.pt")
+    version = set_up(client, config)
+    deadline = time.monotonic() + 60
+    while "demo-obb.pt" not in {model["weights"] for model in client.get("/status").get_json()["models"]}:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert version in client.get("/versions").get_json()["versions"]
+
+
+def test_status_tells_what_went_wrong(client: FlaskClient) -> None:
+    predict(client, [task(1, data_uri("photo-01.jpg")), task(77, "data:image/png;base64,AAAA")])
+    status = client.get("/status").get_json()
+    project = PROJECT.partition(".")[0]
+    assert {model["weights"] for model in status["models"]} >= {"demo-detect.pt"}
+    assert status["projects"][project]["problems"] == []
+    assert status["projects"][project]["model_version"].startswith("demo-detect-")
+    failure = next(one for one in status["failed_tasks"] if one["task"] == 77)
+    assert failure["project"] == project
+    assert failure["reason"]

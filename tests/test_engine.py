@@ -61,7 +61,7 @@ def test_a_task_without_the_key_is_an_error(task: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 10])
-def test_items_are_mapped_in_order_and_not_too_far_ahead(count: int) -> None:
+def test_items_are_mapped_once_and_not_too_far_ahead(count: int) -> None:
     begun, lock = [], threading.Lock()
 
     def square(number: int) -> int:
@@ -69,13 +69,26 @@ def test_items_are_mapped_in_order_and_not_too_far_ahead(count: int) -> None:
             begun.append(number)
         return number * number
 
-    results = []
+    results: dict[int, int] = {}
     with ThreadPoolExecutor(4) as pool:
-        for done, future in enumerate(map_ahead(pool, square, range(count), window=3)):
-            results.append(future.result())
+        for ready in map_ahead(pool, square, range(count), window=3, most=2):
+            assert 1 <= len(ready) <= 2
             with lock:
-                assert max(begun) < done + 3
-    assert results == [number * number for number in range(count)]
+                assert len(begun) <= len(results) + 3
+            results |= {index: future.result() for index, future in ready}
+    assert results == {number: number * number for number in range(count)}
+
+
+def test_an_item_that_takes_long_holds_up_no_other() -> None:
+    released = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        ready = map_ahead(pool, lambda number: number > 0 or released.wait(30), range(6), window=4, most=2)
+        others = [index for _ in range(3) for index, _ in next(ready)]
+        while len(others) < 5:
+            others += [index for index, _ in next(ready)]
+        assert sorted(others) == [1, 2, 3, 4, 5]
+        released.set()
+        assert [index for index, _ in next(ready)] == [0]
 
 
 class _Model:

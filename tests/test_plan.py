@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +8,7 @@ import pytest
 
 from yolo_backend.inference import WeightsStore
 from yolo_backend.plan import Plan, make_plan
-from yolo_backend.settings import BUNDLED_MODELS, Settings
+from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR, Settings
 
 IMAGE = '<Image name="image" value="$image"/>'
 LABELS = '<Label value="QR" predicted_values="qr_code" background="blue"/><Label value="barcode"/>'
@@ -146,6 +149,28 @@ class TestModelVersion:
     )
     def test_what_changes_an_answer_changes_it(self, tag: str) -> None:
         assert self.version(tag) != self.version(rectangles())
+
+    def test_it_is_the_same_in_every_process(self) -> None:
+        program = """if True:
+            from yolo_backend.inference import WeightsStore
+            from yolo_backend.plan import make_plan
+            from yolo_backend.settings import PROJECT_DIR, Settings
+            for path in sorted((PROJECT_DIR / "examples").glob("*.xml")):
+                print(make_plan(path.read_text(), Settings()).model_version(WeightsStore(Settings())))
+        """
+        said = {
+            subprocess.run(
+                [sys.executable, "-c", program],
+                env=os.environ | {"PYTHONHASHSEED": seed},
+                cwd=PROJECT_DIR,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            for seed in "12345"
+        }
+        (versions,) = said
+        assert len(versions.split()) == len(list((PROJECT_DIR / "examples").glob("*.xml")))
 
     def test_a_setting_that_changes_answers_changes_it(self) -> None:
         assert self.version(rectangles()) != self.version(rectangles(), model_score_threshold=0.3)

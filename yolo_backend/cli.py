@@ -11,12 +11,19 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def main() -> None:
-    """Say what follows is a command, even while there is only one."""
-
-
 @app.command()
 def settings() -> None:
     """Print the page docs/settings.md, which is made from the settings themselves."""
     typer.echo(settings_page(), nl=False)
+
+
+@app.command()
+def doctor() -> None:
+    """Look for what keeps the service from working: settings, weights, Label Studio. Exits with 1 if there is anything."""
+    from yolo_backend.doctor import Verdict, examine
+
+    verdicts = []
+    for finding in examine():
+        typer.echo(str(finding))
+        verdicts.append(finding.verdict)
+    raise typer.Exit(code=int(Verdict.BAD in verdicts))

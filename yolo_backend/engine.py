@@ -9,15 +9,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yolo_backend.controls import Control, ImageControl, Region, VideoControl
-from yolo_backend.errors import BackendError, MediaError, WeightsError
+from yolo_backend.errors import BackendError, ConfigError, MediaError, WeightsError
 from yolo_backend.inference import MISSING, Model, ModelStore, WeightsStore
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.labeling_config import Source
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MAX_REMEMBERED = 1000  # labeling configs whose problems are kept
+
 Task = Mapping[str, Any]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -42,13 +44,19 @@ Pictures = dict[Source, list[Picture]]
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What the model found on one task. ``score`` is the mean of the regions' scores, 0 where there are none."""
+    """What the model found on one task.
+
+    Attributes:
+        regions: their ids are unique within the task; see ``with_unique_ids``.
+        model_version: of the weights that were really used.
+    """
 
     regions: list[Region]
+    model_version: str
 
     @property
     def score(self) -> float:
-        """The mean score of the regions, from 0 to 1."""
+        """The mean score of the regions, from 0 to 1; 0 where there are none."""
         scores = [region["score"] for region in self.regions]
         return round(sum(scores) / len(scores), 4) if scores else 0.0
 
@@ -62,8 +70,8 @@ class Engine:
         self.models = ModelStore(settings, self.weights)
         self.media = MediaLoader(settings)
         self._fetchers = ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch")
-        self._turns = threading.BoundedSemaphore(settings.threads)
         self._said: set[str] = set()
+        self._problems: dict[str, list[str]] = {}
         self._said_lock = threading.Lock()
         self._plan = lru_cache(maxsize=256)(make_plan)
 
@@ -81,32 +89,40 @@ class Engine:
         return plan.model_version(self.weights)
 
     def predict(self, plan: Plan, tasks: Sequence[Task], label_studio: LabelStudio) -> list[Prediction | None]:
-        """Predict tasks.
+        """Predict tasks here and now, and return one item per task, in order; None for one that failed."""
+        predictions: list[Prediction | None] = [None] * len(tasks)
+        keys = task_keys(tasks)
+        for index, outcome in self.compute(plan, tasks, label_studio):
+            if isinstance(outcome, Prediction):
+                predictions[index] = with_unique_ids(outcome, keys[index])
+        return predictions
 
-        A task that fails, whatever the reason, is None and one warning in the log; its neighbours are not touched.
+    def compute(
+        self, plan: Plan, tasks: Sequence[Task], label_studio: LabelStudio
+    ) -> Iterator[tuple[int, Prediction | Exception]]:
+        """Predict tasks, and yield each task's index and outcome as soon as its batch is through.
+
+        A task that fails, whatever the reason, is an exception and one warning in the log; its neighbours are not touched.
 
         Args:
             plan: of the labeling config.
             tasks: as Label Studio sends them.
             label_studio: where their pictures are kept.
-
-        Returns:
-            One item per task, in order.
         """
-        with self._turns:
-            return self._predict(plan, tasks, label_studio)
-
-    def _predict(self, plan: Plan, tasks: Sequence[Task], label_studio: LabelStudio) -> list[Prediction | None]:
         started = time.monotonic()
-        reasons: list[str] = []
-        passes = list(self._loaded(plan, reasons))
-        predictions: list[Prediction | None] = [None] * len(tasks)
+        problems: list[str] = []
+        passes = list(self._loaded(plan, problems))
+        # After loading, since that may have fetched the weights.
+        version = self.model_version(plan)
+        self._remember(version, [*plan.problems, *problems])
         if not passes:
-            why = "; ".join(dict.fromkeys([*plan.problems, *reasons]))
+            why = "; ".join(dict.fromkeys([*plan.problems, *problems]))
             logger.warning(
                 "Predicted 0 of %d tasks, nothing in the labeling config can be filled in: %s", len(tasks), why
             )
-            return predictions
+            nothing = ConfigError(f"nothing in the labeling config can be filled in: {why}")
+            yield from ((index, nothing) for index in range(len(tasks)))
+            return
         size = self.settings.batch_size
 
         videos = [(one, model) for one, model in passes if one.object_tag == VideoControl.object_tag]
@@ -116,23 +132,32 @@ class Engine:
         def pictures(task: Task) -> Pictures:
             return {source: self._pictures(task, source, label_studio) for source in sources}
 
-        keys = _task_keys(tasks)
-        # A batch is fetched ahead of the model, so that it doesn't wait for the network if that can keep up.
-        ahead = map_ahead(self._fetchers, pictures, tasks, window=size)
-        for start in range(0, len(tasks), size):
+        found: list[int] = []
+        # Fetched ahead of the model, so that it doesn't wait for the network if that can keep up; a picture that is long
+        # in coming doesn't hold up the others.
+        for ready in map_ahead(self._fetchers, pictures, tasks, window=2 * size, most=size):
             batch: dict[int, Pictures] = {}
-            for index in range(start, min(start + size, len(tasks))):
+            outcomes: dict[int, Prediction | Exception] = {}
+            for index, future in ready:
                 try:
-                    batch[index] = next(ahead).result()
+                    batch[index] = future.result()
                 except Exception as error:
-                    self._failed(tasks[index], error)
+                    outcomes[index] = error
             for index, regions in self._regions(passes, batch, tasks).items():
                 try:
+                    if isinstance(regions, Exception):
+                        raise regions
                     regions += self._video_regions(videos, tasks[index], label_studio)
-                    predictions[index] = Prediction(regions=_with_unique_ids(regions, keys[index]))
+                    outcomes[index] = Prediction(regions=regions, model_version=version)
+                    found.append(len(regions))
                 except Exception as error:
-                    self._failed(tasks[index], error)
-        found = [len(prediction.regions) for prediction in predictions if prediction is not None]
+                    outcomes[index] = error
+            for index, outcome in outcomes.items():
+                if isinstance(outcome, Exception):
+                    # A BackendError says what is wrong in words; anything else is a fault that needs its traceback.
+                    fault = None if isinstance(outcome, BackendError) else outcome
+                    logger.warning("Task %.60r left out: %s", tasks[index].get("id"), outcome, exc_info=fault)
+                yield index, outcome
         logger.log(
             logging.INFO if len(found) == len(tasks) else logging.WARNING,
             "Predicted %d of %d tasks: %d regions, %d tasks without any, %.1f s",
@@ -142,7 +167,23 @@ class Engine:
             found.count(0),
             time.monotonic() - started,
         )
-        return predictions
+
+    def problems(self, plan: Plan) -> list[str]:
+        """Say in words what of a labeling config can't be filled in, as far as is known without loading a model."""
+        return self._problems.get(self.model_version(plan), list(plan.problems))
+
+    def warm_up(self, plan: Plan) -> None:
+        """Load the models of a plan, so that the first prediction doesn't wait for them. Problems are logged alone."""
+        problems: list[str] = []
+        for one, model in self._loaded(plan, problems):
+            model.warm_up(**one.options)
+        self._remember(self.model_version(plan), [*plan.problems, *problems])
+
+    def _remember(self, version: str, problems: list[str]) -> None:
+        with self._said_lock:
+            self._problems[version] = problems
+            while len(self._problems) > MAX_REMEMBERED:
+                del self._problems[next(iter(self._problems))]
 
     def _loaded(self, plan: Plan, reasons: list[str]) -> Iterator[tuple[Pass, Model]]:
         """Yield the passes of a plan whose weights can be used, with their models; say in words why others can't."""
@@ -178,15 +219,19 @@ class Engine:
 
     def _regions(
         self, passes: Sequence[tuple[Pass, Model]], batch: Mapping[int, Pictures], tasks: Sequence[Task]
-    ) -> dict[int, list[Region]]:
-        """Run all passes over a batch of tasks; a task that fails in any of them is left out."""
-        regions: dict[int, list[Region]] = {index: [] for index in batch}
+    ) -> dict[int, list[Region] | Exception]:
+        """Run all passes over a batch of tasks; for a task that fails in any of them, why."""
+        regions: dict[int, list[Region] | Exception] = {index: [] for index in batch}
         for one, model in passes:
             pictures = {
-                (index, page): picture for index in regions for page, picture in enumerate(batch[index][one.source])
+                (index, page): picture
+                for index, so_far in regions.items()
+                if not isinstance(so_far, Exception)
+                for page, picture in enumerate(batch[index][one.source])
             }
             for (index, page), outcome in run(model, one, pictures).items():
-                if index not in regions:
+                so_far = regions[index]
+                if isinstance(so_far, Exception):
                     continue
                 try:
                     if isinstance(outcome, Exception):
@@ -200,10 +245,9 @@ class Engine:
                     if self.settings.debug_plot:
                         self._plot(outcome, f"task-{tasks[index].get('id')}-{page}-{Path(one.weights).stem}.jpg")
                 except Exception as error:
-                    self._failed(tasks[index], error)
-                    del regions[index]
+                    regions[index] = error
                 else:
-                    regions[index] += _on_page(found, page) if one.source.pages else found
+                    so_far += _on_page(found, page) if one.source.pages else found
         return regions
 
     def _video_regions(
@@ -235,11 +279,6 @@ class Engine:
             result.save(directory / re.sub(r"[^\w.-]", "_", name))
         except OSError as error:
             self._warn_once([f"DEBUG_PLOT: {directory} can't be written: {error}"])
-
-    def _failed(self, task: Task, error: Exception) -> None:
-        # A BackendError says what is wrong in words; anything else is a fault that needs its traceback.
-        expected = isinstance(error, BackendError)
-        logger.warning("Task %.60r left out: %s", task.get("id"), error, exc_info=None if expected else error)
 
     def _warn_once(self, problems: Iterable[str]) -> None:
         for problem in problems:
@@ -298,17 +337,26 @@ def task_value(task: Task, value: str) -> Any:
 
 
 def map_ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Made], items: Iterable[Item], *, window: int
-) -> Iterator[Future[Made]]:
-    """Yield a finished or running future of ``function(item)`` for each item in order, at most ``window`` ahead."""
-    waiting: deque[Future[Made]] = deque()
+    pool: ThreadPoolExecutor, function: Callable[[Item], Made], items: Sequence[Item], *, window: int, most: int
+) -> Iterator[list[tuple[int, Future[Made]]]]:
+    """Yield the index and the finished future of ``function(item)`` for each item, as they come.
+
+    Args:
+        pool: what runs the function.
+        function: called once for each item.
+        items: taken in their order.
+        window: how many are under way, or finished and not yet yielded.
+        most: how many are yielded together.
+    """
+    waiting: dict[Future[Made], int] = {}
+    left = deque(enumerate(items))
     try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= window:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
+        while left or waiting:
+            while left and len(waiting) < window:
+                index, item = left.popleft()
+                waiting[pool.submit(function, item)] = index
+            done = sorted(wait(waiting, return_when=FIRST_COMPLETED).done, key=waiting.__getitem__)[:most]
+            yield [(waiting.pop(future), future) for future in done]
     finally:
         for future in waiting:
             future.cancel()
@@ -331,7 +379,7 @@ def run(model: Model, one: Pass, pictures: Mapping[Key, Picture]) -> dict[Key, R
         return {key: outcome for half in halves for key, outcome in run(model, one, half).items()}
 
 
-def _task_keys(tasks: Sequence[Task]) -> list[str]:
+def task_keys(tasks: Sequence[Task]) -> list[str]:
     """Return a key for each task: its id, so that it is the same in any request; unique also where ids are missing."""
     keys: dict[str, None] = {}
     for index, task in enumerate(tasks):
@@ -353,10 +401,14 @@ def _on_page(regions: Iterable[Region], page: int) -> list[Region]:
     return paged
 
 
-def _with_unique_ids(regions: list[Region], task: str) -> list[Region]:
+def with_unique_ids(prediction: Prediction, task: str) -> Prediction:
     """Make the ids of a task's regions unique in the whole answer, and the same whenever it is asked for again."""
-    for region in regions:
-        for key in ("id", "parentID"):
-            if key in region:
-                region[key] = hashlib.sha256(f"{task}/{region[key]}".encode(errors="surrogatepass")).hexdigest()[:10]
-    return regions
+
+    def unique(region: Region) -> Region:
+        return region | {
+            key: hashlib.sha256(f"{task}/{region[key]}".encode(errors="surrogatepass")).hexdigest()[:10]
+            for key in ("id", "parentID")
+            if key in region
+        }
+
+    return replace(prediction, regions=[unique(region) for region in prediction.regions])

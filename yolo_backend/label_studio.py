@@ -11,11 +11,12 @@ import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from yolo_backend.errors import MediaError
-from yolo_backend.media.transport import canonical, chunks, origin, public, send
+from yolo_backend.media.transport import canonical, chunks, origin, public, send, shortened
 from yolo_backend.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 HANDED_OVER = "the token that Label Studio sent when it connected"
 MAX_TOKENS = 256  # personal access tokens that are remembered; one per user who connects a project
 MAX_ANSWER = 64 * 1024  # bytes
+CALL_TIMEOUT = 20.0  # seconds for a call of the API
 RETRY_AFTER = 10.0  # seconds for which a failed exchange isn't tried again, so that a thousand tasks don't queue for it
 ADVICE = (
     "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to Label Studio's address and a personal access token "
@@ -117,6 +119,29 @@ class LabelStudio:
             return None
         other = self.credential.authorization(refused=headers["Authorization"])
         return {"Authorization": other} if other != headers["Authorization"] else None
+
+    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Call Label Studio's API; return the status and the answer, from JSON where it is JSON.
+
+        Raises:
+            MediaError: no answer, or no access token.
+        """
+        url = self.address(path)
+        deadline = time.monotonic() + CALL_TIMEOUT
+        headers = self.headers_for(url)
+        ask = partial(
+            send, method, url, connect_timeout=CALL_TIMEOUT / 4, deadline=deadline, json=body, once=method != "GET"
+        )
+        response = ask(headers=headers)
+        if response.status_code == 401 and (renewed := self.renewed(headers)):
+            response.close()
+            response = ask(headers=renewed)
+        with response:
+            text = b"".join(chunks(response))
+        try:
+            return response.status_code, json.loads(text)
+        except ValueError:
+            return response.status_code, shortened(text.decode(errors="replace"))
 
     def advice(self) -> str:
         """Say what helps when this server refused to open something."""

@@ -34,6 +34,34 @@ class Settings(BaseSettings):
     threads: int = Field(
         8, ge=2, le=256, description="Predict requests that a worker works on at once; others wait for their turn."
     )
+    max_concurrent_predicts: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="Predict requests that a worker takes at once, those that wait included; more get status 503 at once.",
+    )
+    predict_deadline: float = Field(
+        90,
+        gt=0,
+        description="Seconds from the arrival of a predict request to its answer. Label Studio hangs up after 100 "
+        "(its `ML_TIMEOUT_PREDICT`); set this well below. What isn't ready goes on in the background.",
+    )
+    result_cache_mb: float = Field(
+        256,
+        ge=0,
+        description="Memory for predictions that may be asked for again, per worker, in megabytes (10^6 bytes).",
+    )
+    result_cache_seconds: float = Field(
+        3600,
+        gt=0,
+        description="Seconds for which a prediction is kept: an image that changes under its name is seen then.",
+    )
+    graceful_timeout: int = Field(
+        25,
+        ge=1,
+        le=3600,
+        description="Seconds to end after SIGTERM: requests are answered with what is ready, and the rest is posted.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", description="How much is logged."
     )

@@ -17,7 +17,7 @@ from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from pydantic import ValidationError
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from label_studio_ml.auth import Credentials, credentials
+from label_studio_ml.auth import Credentials, credentials, open_to_all
 from label_studio_ml.jobs import Jobs
 from label_studio_ml.model import LabelStudioMLBase
 from label_studio_ml.response import ModelResponse, results_json
@@ -41,8 +41,6 @@ OTHER_EVENTS = frozenset({"TASKS_CREATED", "TASKS_DELETED", "PROJECT_UPDATED"})
 
 # A retrieval of 100,000 tasks has about 50 MB.
 MAX_REQUEST_BYTES = 512 * 1024 * 1024
-
-_OPEN_ENDPOINTS = frozenset({"label_studio_ml.health", "label_studio_ml.root"})
 
 _server: Flask
 """The application that ``init_app`` made last."""
@@ -92,12 +90,14 @@ def init_app(
 
 
 @blueprint.get("/health")
+@open_to_all
 def health() -> Response:
     """Tell that the service is up. Makes no model and asks for no password: probes have none."""
     return jsonify(model_class=_service().model_class.__name__, status="UP")
 
 
 @blueprint.get("/")
+@open_to_all
 def root() -> Response:
     """Answer as ``/health`` does."""
     return health()
@@ -327,7 +327,8 @@ def _service() -> Service:
 
 def _authenticate() -> tuple[Response, int] | None:
     required = _service().credentials
-    if required is None or request.endpoint in _OPEN_ENDPOINTS:
+    view = current_app.view_functions.get(request.endpoint or "")
+    if required is None or getattr(view, "open_to_all", False):
         return None
     if required.accept(request.headers.get("Authorization")):
         return None

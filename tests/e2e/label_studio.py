@@ -76,6 +76,14 @@ class LabelStudio:
 
     def __enter__(self) -> LabelStudio:
         shutil.copyfile(installation.migrated_database(), self.data_dir / "label_studio.sqlite3")
+        self._start()
+        self._http.headers["Authorization"] = f"Token {self.legacy_token}"
+        self.personal_access_token = self.call("POST", "/api/token/")["token"]
+        del self._http.headers["Authorization"]
+        self._http.auth = _BearerAuth(self.url, self.personal_access_token)
+        return self
+
+    def _start(self) -> None:
         port = self.url.rpartition(":")[2]
         self.server.start(
             [str(installation.installed()), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", port]
@@ -85,11 +93,13 @@ class LabelStudio:
             ready=lambda: answers(f"{self.url}/health"),
             timeout=180,
         )
-        self._http.headers["Authorization"] = f"Token {self.legacy_token}"
-        self.personal_access_token = self.call("POST", "/api/token/")["token"]
-        del self._http.headers["Authorization"]
-        self._http.auth = _BearerAuth(self.url, self.personal_access_token)
-        return self
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Away, and then back at the same address with the same database."""
+        self.server.stop()
+        yield
+        self._start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -25,6 +25,10 @@ _SETTINGS = (
     "THREADS",
     "DEBUG_PLOT",
     "ALLOW_",
+    "PREDICT_",
+    "MAX_",
+    "RESULT_",
+    "GRACEFUL_",
 )
 
 
@@ -65,6 +69,14 @@ class Service:
     def log(self) -> str:
         """Everything that the service has logged so far."""
         return self.server.log_text()
+
+    def status(self) -> Any:
+        """GET /status."""
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.get(f"{self.url}/status", auth=self._basic_auth, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
 
     def setup(self, request: Mapping[str, Any]) -> Any:
         """POST /setup, its JSON answer."""

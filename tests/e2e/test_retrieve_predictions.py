@@ -218,14 +218,25 @@ def test_opening_a_task_predicts_it(label_studio: LabelStudio, service: Service)
 
 
 def test_interactive_mode_gets_one_prediction(label_studio: LabelStudio, service: Service) -> None:
-    there, gone = sample_images()[:2]
-    project = project_with(label_studio, service, [there, gone])
-    label_studio.uploaded_file(project.tasks[gone.name]).unlink()
+    there = sample_images()[0]
+    project = project_with(label_studio, service, [there])
+    task_without_file = label_studio.import_tasks(project.id, [{"image": "/data/upload/1/gone.jpg"}])[0]
 
-    answer = label_studio.predict_interactively(project.backend, project.tasks[there.name])
+    elsewhere = {
+        "id": "drawn", "from_name": "code", "to_name": "image", "type": "rectanglelabels",
+        "original_width": 1280, "original_height": 960, "image_rotation": 0,
+        "value": {"x": 1, "y": 1, "width": 2, "height": 2, "rotation": 0, "rectanglelabels": [LABELS["qr_code"]]},
+    }  # fmt: skip
+    answer = label_studio.predict_interactively(project.backend, project.tasks[there.name], [elsewhere])
     assert_match_the_truth({there.name: 1}, {1: [answer]})
-    answer = label_studio.predict_interactively(project.backend, project.tasks[gone.name])
+    first, *others = answer["result"]
+    drawn = [elsewhere, first | {"id": "by hand"}]
+    answer = label_studio.predict_interactively(project.backend, project.tasks[there.name], drawn)
+    assert answer["result"] == others
+    answer = label_studio.predict_interactively(project.backend, task_without_file, [elsewhere])
     assert answer["result"] == []
+    # After Submit the editor asks once more.
+    assert label_studio.predict_interactively(project.backend, project.tasks[there.name])["result"] == []
 
 
 CAR = '<Label value="Car" background="blue" predicted_values="jeep,cab,limousine,truck"/>'

@@ -32,7 +32,7 @@ class KeyPoint:
     label: Label
     threshold: float
     model_index: int
-    classes: frozenset[str]
+    classes: tuple[str, ...]
 
 
 MODEL_INDEX = Attribute(
@@ -94,7 +94,7 @@ class KeyPointLabels(ImageControl):
     def wants_any(self, names: Mapping[int, str]) -> bool:
         """Tell whether a label is for a point of any of the model's classes."""
         known = {name.casefold() for name in names.values()}
-        return any(not point.classes or point.classes & known for point in self.points)
+        return any(not point.classes or known.intersection(point.classes) for point in self.points)
 
     def class_problems(self, names: Mapping[int, str]) -> tuple[str, ...]:
         """Say which labels name classes that the model doesn't have."""
@@ -102,7 +102,7 @@ class KeyPointLabels(ImageControl):
         problems = [
             f"{self}: no class {name!r} for label {point.label.value!r}; classes of the model: {', '.join(names.values())}"
             for point in self.points
-            for name in sorted(point.classes - known)
+            for name in sorted(set(point.classes) - known)
         ]
         return (*problems, *(self.boxes.class_problems(names) if self.boxes else ()))
 
@@ -151,7 +151,7 @@ def _points(control: KeyPointLabels, problems: list[str]) -> Iterator[KeyPoint]:
             label=label,
             threshold=threshold,
             model_index=place if index is None else index,
-            classes=frozenset(name.casefold() for name in classes),
+            classes=tuple(sorted({name.casefold() for name in classes})),
         )
 
 

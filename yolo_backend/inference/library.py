@@ -39,6 +39,11 @@ def _import() -> ModuleType:
     return ultralytics
 
 
+def is_imported() -> bool:
+    """Tell whether the library is there without having to wait for it."""
+    return _import.cache_info().currsize > 0
+
+
 def available_cores() -> int:
     """Return how many cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,6 +48,11 @@ class Model:
         logger.info(
             "Loaded %s: %s, %d classes, %.1f s", path.name, self.task, len(self.names), time.monotonic() - started
         )
+
+    @property
+    def device(self) -> str:
+        """Where it runs, such as "cpu" or "cuda:0"."""
+        return str(self._yolo.device)
 
     def predict(
         self,
@@ -89,6 +94,10 @@ class Model:
                 results[index] = result
         return results
 
+    def warm_up(self, **options: Any) -> None:
+        """Predict nothing much: the first prediction takes longer than the others."""
+        self.predict([np.zeros((64, 64, 3), np.uint8)], **options)
+
 
 class ModelStore:
     """The models in memory: loaded once, the least recently used one dropped first. Safe to use from several threads."""
@@ -122,6 +131,14 @@ class ModelStore:
                     self._locks.pop(dropped, None)
                     logger.info("Dropped %s from memory", dropped[0].name)
             return model
+
+    def loaded(self) -> list[dict[str, str]]:
+        """Return what is in memory: names of files, what they are for, and where they run."""
+        with self._lock:
+            return [
+                {"weights": path.name, "task": model.task, "device": model.device}
+                for (path, _), model in self._models.items()
+            ]
 
 
 def _padded(image: np.ndarray) -> np.ndarray:

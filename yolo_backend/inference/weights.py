@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import logging
 import os
+import tempfile
 import threading
 import time
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -90,7 +91,7 @@ class WeightsStore:
             for root in self.roots
             for suffix in SUFFIXES
             for path in root.rglob(f"*{suffix}")
-            if path.is_file() and path.resolve().is_relative_to(root)
+            if path.is_file() and path.resolve().is_relative_to(root) and not path.parent.name.startswith(".")
         }
         return sorted(names)
 
@@ -111,7 +112,10 @@ class WeightsStore:
                 reason = f"{root} is missing or not writable"
             else:
                 try:
-                    path = Path(attempt_download_asset(root / name, progress=False))
+                    # Aside first: a process that is killed must not leave half a file under this name.
+                    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=root) as aside:
+                        fetched = attempt_download_asset(Path(aside) / name, progress=False)
+                        path = Path(fetched).replace(root / name)
                 except Exception as error:  # the library raises many kinds here
                     reason = " ".join(str(error).lstrip("❌ ").split())
                 else:

@@ -28,6 +28,10 @@ Image.MAX_IMAGE_PIXELS = None
 _TURNED_BY_EXIF = frozenset({"JPEG", "PNG", "AVIF"})
 
 
+# Taken before the YOLO library puts its own in place, which wants to install packages for files that are damaged.
+_pillow_open = Image.open
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """An image as the browser shows it."""
@@ -65,7 +69,7 @@ def decode(data: bytes, *, max_megapixels: float) -> Picture:
 
 def _open(data: bytes) -> ImageFile.ImageFile:
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return _pillow_open(io.BytesIO(data), formats=FORMATS)
     except Exception as error:  # see above
         kind = kind_of(data[:4096])
         name = (kind or "").partition(" ")[2]

@@ -89,6 +89,7 @@ def send(
     connect_timeout: float,
     deadline: float,
     json: object = None,
+    once: bool = False,
 ) -> requests.Response:
     """Send one request and return the response with its body unread; redirects are left to the caller.
 
@@ -100,6 +101,7 @@ def send(
         connect_timeout: Seconds for the connection.
         deadline: ``time.monotonic()`` by which the whole answer, headers and body, must be here.
         json: What to send as the body.
+        once: Don't try again on a kept connection that broke: the request might be carried out twice.
 
     Raises:
         MediaError: no answer; the reason in words.
@@ -110,7 +112,7 @@ def send(
     auth: AuthBase = _NoAuth()
     if (user or password) and "Authorization" not in headers:
         auth = HTTPBasicAuth(user.encode(), password.encode())
-    for last_try in (False, True):
+    for last_try in (True,) if once else (False, True):
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise MediaError(f"{public(url)}: took longer than DOWNLOAD_TIMEOUT allows")

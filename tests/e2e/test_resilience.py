@@ -1,0 +1,301 @@
+"""Broken tasks, slow models, servers that go away: what a real Label Studio holds afterwards."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Asked, WebServer
+
+from .configs import codes_config
+from .conftest import StartService
+from .installation import REPOSITORY
+from .label_studio import LabelStudio
+from .processes import ServerProcess, answers, free_port
+from .service import Service
+
+logger = logging.getLogger(__name__)
+
+IMAGES = REPOSITORY / "examples" / "images"
+PHOTO = IMAGES / "photo-03.jpg"
+TIMEOUT = 6  # seconds that Label Studio waits for predictions here
+DEADLINE = 3
+TASKS = 120
+# With so many pixels a CPU needs some tenths of a second for an image.
+SLOW = codes_config().replace('model_path="demo-detect.pt"', 'model_path="demo-detect.pt" model_imgsz="1280"')
+
+
+@pytest.fixture(scope="module")
+def label_studio(servers: list[ServerProcess], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudio]:
+    """A Label Studio of its own, since these tests stop it, and one that soon hangs up."""
+    directory = tmp_path_factory.mktemp("label-studio")
+    with LabelStudio(directory, {"ML_TIMEOUT_PREDICT": str(TIMEOUT)}) as running:
+        servers.append(running.server)
+        yield running
+        servers.remove(running.server)
+
+
+@pytest.fixture
+def start(start_service: StartService, label_studio: LabelStudio) -> Callable[..., Service]:
+    """Starts a service that answers in time for this Label Studio, and may write to it unless told otherwise."""
+
+    def started(*, key: bool = True, **settings: str) -> Service:
+        known = {
+            "LABEL_STUDIO_URL": label_studio.url,
+            "LOCAL_FILES_DOCUMENT_ROOT": str(IMAGES),
+            "PREDICT_DEADLINE": str(DEADLINE),
+            "BATCH_SIZE": "4",
+        }
+        if key:
+            known["LABEL_STUDIO_API_KEY"] = label_studio.personal_access_token
+        return start_service(**{**known, **settings})
+
+    return started
+
+
+def project_of(label_studio: LabelStudio, service: Service, config: str, tasks: int) -> tuple[int, list[int]]:
+    """A project with so many tasks, each of its own data, connected to the service."""
+    project = label_studio.create_project(config)
+    data = [{"image": f"/data/local-files/?d={PHOTO.name}", "number": number} for number in range(tasks)]
+    ids = label_studio.import_tasks(project, data)
+    label_studio.connect(project, service.url)
+    return project, ids
+
+
+def counts(label_studio: LabelStudio, project: int) -> list[int]:
+    """How many predictions each task has."""
+    return [len(predictions) for predictions in label_studio.predictions(project).values()]
+
+
+def until(condition: Callable[[], bool], *, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it doesn't come about"
+        time.sleep(0.2)
+
+
+@contextmanager
+def clicked(label_studio: LabelStudio, project: int) -> Iterator[Future[None]]:
+    """Retrieve Predictions, while something else happens."""
+    with ThreadPoolExecutor(1) as browser:
+        yield browser.submit(label_studio.retrieve_predictions, project)
+
+
+# Broken tasks
+
+
+def _png(width: int, height: int) -> bytes:
+    """A PNG that says it is of this size, and holds its first rows."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = header, b"IDAT" + zlib.compress(bytes(1000 * width)), b"IEND"
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks
+    )
+
+
+def _silence(handler: BaseHTTPRequestHandler, _: Asked) -> None:
+    time.sleep(8)
+
+
+def _drop(handler: BaseHTTPRequestHandler, _: Asked) -> None:
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def broken_tasks(web: WebServer) -> dict[str, str]:
+    """Addresses that fail, and what is said of each."""
+    web.reply("/missing.jpg", status=404)
+    web.reply("/forbidden.jpg", status=401)
+    web.reply("/failing.jpg", status=500)
+    web.reply("/page.jpg", b"<!doctype html><html><body>Sign in</body></html>", Content_Type="text/html")
+    web.reply("/empty.jpg", b"")
+    web.reply("/cut.jpg", PHOTO.read_bytes()[:3000])
+    web.reply("/huge.png", _png(50_000, 50_000))
+    web.reply("/text.jpg", b"not an image at all")
+    web.reply("/loop.jpg", status=302, Location="/loop.jpg")
+    web.reply("/nowhere.jpg", status=302, Location="ftp://elsewhere/a.jpg")
+    web.routes["/silent.jpg"] = _silence
+    web.routes["/dropped.jpg"] = _drop
+    return {
+        f"{web.url}/missing.jpg": "404",
+        f"{web.url}/forbidden.jpg?token=secret": "401",
+        f"{web.url}/failing.jpg": "500",
+        f"{web.url}/page.jpg": "web page",
+        f"{web.url}/empty.jpg": "empty",
+        f"{web.url}/cut.jpg": "damaged",
+        f"{web.url}/huge.png": "MAX_IMAGE_MEGAPIXELS",
+        f"{web.url}/text.jpg": "text file",
+        f"{web.url}/loop.jpg": "redirects",
+        f"{web.url}/nowhere.jpg": "redirects to ftp",
+        f"{web.url}/silent.jpg": "DOWNLOAD_TIMEOUT",
+        f"{web.url}/dropped.jpg": "connection",
+        f"http://127.0.0.1:{free_port()}/a.jpg": "refused",
+        "http://no-such-host.invalid/a.jpg": "unknown here",
+        "http://[broken/a.jpg": "malformed",
+        "ftp://127.0.0.1/a.jpg": "ftp",
+        "/data/local-files/?d=no-such-file.jpg": "403",
+        "/data/local-files/?d=../../pyproject.toml": "document root",
+        "data:image/png;base64,AAAA": "unknown kind",
+        "gone.jpg": "gone.jpg",
+    }
+
+
+def test_broken_tasks_harm_no_other(label_studio: LabelStudio, start: Callable[..., Service], web: WebServer) -> None:
+    service = start(PREDICT_DEADLINE="5.5", DOWNLOAD_TIMEOUT="2", CONNECT_TIMEOUT="2")
+    broken = broken_tasks(web)
+    assert len(broken) == 20
+    project = label_studio.create_project(codes_config())
+    data: list[dict[str, Any]] = [
+        {"image": f"/data/local-files/?d={PHOTO.name}", "number": number} for number in range(180)
+    ]
+    for place, address in enumerate(broken):
+        data.insert(place * 10, {"image": address, "number": 1000 + place})
+    ids = label_studio.import_tasks(project, data)
+    label_studio.connect(project, service.url)
+    label_studio.retrieve_predictions(project)
+    until(lambda: service.status()["tasks_running_or_queued"] == 0 and service.status()["predictions_to_post"] == 0)
+    saved = label_studio.predictions(project)
+    broken_ids = {task: one["image"] for task, one in zip(ids, data, strict=True) if one["image"] in broken}
+    assert {task for task in ids if not saved[task]} == set(broken_ids)
+    assert {len(saved[task]) for task in ids if task not in broken_ids} == {1}
+    reasons = {failure["task"]: failure["reason"] for failure in service.status()["failed_tasks"]}
+    assert set(reasons) == set(broken_ids)
+    for task, address in broken_ids.items():
+        assert broken[address].lower() in reasons[task].lower(), f"{address}: {reasons[task]}"
+        assert f"Task {task} left out: {reasons[task]}" in service.log
+    assert "secret" not in service.log
+
+
+# Long batches
+
+
+@pytest.mark.parametrize("key", [True, False], ids=["with a key", "without a key"])
+def test_a_batch_that_takes_longer_than_label_studio_waits(
+    label_studio: LabelStudio, start: Callable[..., Service], key: bool
+) -> None:
+    service = start(key=key)
+    project, _ = project_of(label_studio, service, SLOW, TASKS)
+    with clicked(label_studio, project) as first:
+        time.sleep(1.5)
+        label_studio.retrieve_predictions(project)
+        first.result(60)
+    after_two_clicks = sum(counts(label_studio, project))
+    assert 0 < after_two_clicks < TASKS, "too fast for this test"
+    until(lambda: service.status()["tasks_running_or_queued"] == 0)
+    until(lambda: service.status()["predictions_to_post"] == 0)
+    if not key:
+        label_studio.retrieve_predictions(project)
+    assert counts(label_studio, project) == [1] * TASKS
+    status = service.status()
+    assert status["failed_tasks"] == []
+    assert (status["predictions_posted"] > 0) == key
+
+
+def test_who_hangs_up_before_the_deadline_loses_nothing(
+    label_studio: LabelStudio, start: Callable[..., Service]
+) -> None:
+    service = start(PREDICT_DEADLINE="90")
+    project, _ = project_of(label_studio, service, SLOW, TASKS)
+    label_studio.retrieve_predictions(project)
+    assert sum(counts(label_studio, project)) < TASKS
+    until(lambda: service.status()["tasks_running_or_queued"] == 0 and service.status()["predictions_to_post"] == 0)
+    assert counts(label_studio, project) == [1] * TASKS
+
+
+def test_label_studio_away_while_predictions_are_posted(
+    label_studio: LabelStudio, start: Callable[..., Service]
+) -> None:
+    service = start()
+    project, _ = project_of(label_studio, service, SLOW, TASKS)
+    label_studio.retrieve_predictions(project)
+    with label_studio.stopped():
+        until(lambda: "Posting to Label Studio failed" in service.log)
+        until(lambda: service.status()["tasks_running_or_queued"] == 0)
+        assert service.status()["predictions_to_post"] > 0
+    until(lambda: service.status()["predictions_to_post"] == 0)
+    assert counts(label_studio, project) == [1] * TASKS
+
+
+# The end of a process
+
+
+def test_a_killed_worker_is_replaced_and_the_next_click_does_the_rest(
+    label_studio: LabelStudio, start: Callable[..., Service]
+) -> None:
+    service = start(LABEL_STUDIO_API_KEY="")
+    project, _ = project_of(label_studio, service, SLOW, TASKS)
+    label_studio.retrieve_predictions(project)
+    answered = counts(label_studio, project)
+    assert 0 < sum(answered) < TASKS
+    with clicked(label_studio, project) as click:
+        time.sleep(1)
+        (worker,) = service.server.children()
+        os.kill(worker, signal.SIGKILL)
+        killed = time.monotonic()
+        until(lambda: answers(f"{service.url}/health"))
+        logger.info("/health answers again after %.1f s", time.monotonic() - killed)
+        click.result(60)
+    assert counts(label_studio, project) == answered, "what was answered stays"
+    until(lambda: answers(f"{service.url}/ready"))
+    while sum(before := counts(label_studio, project)) < TASKS:
+        label_studio.retrieve_predictions(project)
+        assert sum(counts(label_studio, project)) > sum(before)
+    assert counts(label_studio, project) == [1] * TASKS
+
+
+def test_a_service_that_is_stopped_answers_what_it_has(
+    label_studio: LabelStudio, start: Callable[..., Service]
+) -> None:
+    service = start(PREDICT_DEADLINE="60", GRACEFUL_TIMEOUT="5")
+    project, _ = project_of(label_studio, service, SLOW, TASKS)
+    with clicked(label_studio, project) as click:
+        until(lambda: service.status()["tasks_running_or_queued"] > 0)
+        time.sleep(1)
+        stopped = time.monotonic()
+        assert service.server.stop() == 0
+        logger.info("ended after %.1f s", time.monotonic() - stopped)
+        click.result(60)
+    assert 0 < sum(counts(label_studio, project)) < TASKS
+    assert max(counts(label_studio, project)) == 1
+
+
+# Several at once
+
+
+def test_projects_at_the_same_time_keep_apart(label_studio: LabelStudio, start: Callable[..., Service]) -> None:
+    service = start(PREDICT_DEADLINE="5.5")
+    boxes = codes_config()
+    outlines = (REPOSITORY / "examples" / "PolygonLabels.xml").read_text()
+    projects = [project_of(label_studio, service, config, 20)[0] for config in (boxes, outlines)]
+    with ThreadPoolExecutor(2) as browsers:
+        list(browsers.map(label_studio.retrieve_predictions, projects))
+    until(lambda: service.status()["tasks_running_or_queued"] == 0 and service.status()["predictions_to_post"] == 0)
+    for project, kind, weights in zip(
+        projects, ("rectanglelabels", "polygonlabels"), ("demo-detect-", "demo-segment-"), strict=True
+    ):
+        for (prediction,) in label_studio.predictions(project).values():
+            assert {region["type"] for region in prediction["result"]} == {kind}
+            assert prediction["model_version"].startswith(weights)
+
+
+def test_a_disk_that_is_read_only_costs_the_caches_alone(
+    label_studio: LabelStudio, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    service = start(MODEL_DIR=str(file / "data"))
+    project, ids = project_of(label_studio, service, codes_config(), 3)
+    label_studio.retrieve_predictions(project, ids)
+    assert counts(label_studio, project) == [1, 1, 1]

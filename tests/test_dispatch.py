@@ -1,0 +1,292 @@
+"""Requests that share work, come too late, or come twice: with real models, and a web server that takes its time."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from yolo_backend import delivery
+from yolo_backend.dispatch import SIMULTANEOUS, Asked, Dispatcher
+from yolo_backend.engine import Engine, Prediction
+from yolo_backend.label_studio import LabelStudio
+from yolo_backend.settings import PROJECT_DIR, Settings
+
+from .conftest import Asked as WebRequest
+from .conftest import WebServer, answer
+
+PHOTO = (PROJECT_DIR / "examples" / "images" / "photo-03.jpg").read_bytes()
+CONFIG = (PROJECT_DIR / "examples" / "RectangleLabels.xml").read_text()
+PATIENCE = 30.0
+
+
+class Pictures:
+    """Pictures on a web server that are sent only once `released`."""
+
+    def __init__(self, web: WebServer, *names: str) -> None:
+        self.released = threading.Event()
+        self.web = web
+        for name in names:
+            web.routes[f"/{name}.jpg"] = self._send
+
+    def _send(self, handler: BaseHTTPRequestHandler, _: WebRequest) -> None:
+        self.released.wait(PATIENCE)
+        answer(handler, PHOTO)
+
+    def asked(self, name: str) -> int:
+        return [request.target for request in self.web.asked].count(f"/{name}.jpg")
+
+    def task(self, number: int, name: str) -> dict[str, Any]:
+        return {"id": number, "data": {"image": f"{self.web.url}/{name}.jpg"}}
+
+
+class LabelStudioApi:
+    """The part of Label Studio's API that keeps predictions."""
+
+    def __init__(self, web: WebServer) -> None:
+        self.web = web
+        self.saved: list[dict[str, Any]] = []
+        self.status = 201
+        web.routes["/api/predictions/"] = self._answer
+
+    def _answer(self, handler: BaseHTTPRequestHandler, asked: WebRequest) -> None:
+        status, content = self.status, b"[]"
+        if asked.method == "GET":
+            task = int(asked.target.rpartition("=")[2])
+            status = 200 if status == 201 else status
+            content = json.dumps([one for one in self.saved if one["task"] == task]).encode()
+        elif status == 201:
+            self.saved.append(json.loads(asked.body))
+        answer(handler, content, status=status, Content_Type="application/json")
+
+
+Make = Callable[..., Dispatcher]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[Dispatcher] = []
+
+    def dispatcher(**settings: Any) -> Dispatcher:
+        made.append(Dispatcher(Engine(Settings(model_dir=tmp_path, **settings))))
+        return made[-1]
+
+    yield dispatcher
+    for one in made:
+        one.poster.close()
+
+
+def ask(
+    dispatcher: Dispatcher, *tasks: dict[str, Any], url: str | None = None, **asked: Any
+) -> list[Prediction | None]:
+    label_studio = LabelStudio.from_settings(dispatcher.settings, hostname=url)
+    known: dict[str, Any] = {"arrived": time.monotonic(), "project": "1.1"}
+    now = Asked(**(known | asked))
+    return dispatcher.predict(dispatcher.engine.plan(CONFIG), tasks, label_studio, now)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it doesn't come about"
+        time.sleep(0.02)
+
+
+def test_requests_at_once_share_one_computation(make: Make, web: WebServer) -> None:
+    dispatcher, pictures = make(), Pictures(web, "a")
+    with ThreadPoolExecutor(4) as clients:
+        answers = [clients.submit(ask, dispatcher, pictures.task(1, "a")) for _ in range(4)]
+        until(lambda: pictures.asked("a") == 1)
+        pictures.released.set()
+        (first, *others) = [each.result(PATIENCE) for each in answers]
+    assert first[0] is not None
+    assert first[0].regions
+    assert all(each == first for each in others)
+    assert pictures.asked("a") == 1
+
+
+def test_a_repeat_is_answered_from_memory_for_a_while(make: Make, web: WebServer) -> None:
+    dispatcher, pictures = make(result_cache_seconds=1), Pictures(web, "a")
+    pictures.released.set()
+    first = ask(dispatcher, pictures.task(1, "a"))
+    again = ask(dispatcher, pictures.task(1, "a"))
+    assert again == first != [None]
+    assert pictures.asked("a") == 1
+    time.sleep(1)
+    assert ask(dispatcher, pictures.task(1, "a")) == first
+    assert pictures.asked("a") == 2
+
+
+def test_no_memory_for_repeats(make: Make, web: WebServer) -> None:
+    dispatcher, pictures = make(result_cache_mb=0), Pictures(web, "a")
+    pictures.released.set()
+    assert ask(dispatcher, pictures.task(1, "a")) == ask(dispatcher, pictures.task(1, "a")) != [None]
+    assert pictures.asked("a") == 2
+
+
+def test_tasks_with_the_same_data_have_regions_of_their_own(make: Make, web: WebServer) -> None:
+    dispatcher, pictures = make(), Pictures(web, "a")
+    pictures.released.set()
+    one, other = ask(dispatcher, pictures.task(1, "a"), pictures.task(2, "a"))
+    assert one is not None
+    assert other is not None
+    assert pictures.asked("a") == 1
+    assert [region["value"] for region in one.regions] == [region["value"] for region in other.regions]
+    assert not {region["id"] for region in one.regions} & {region["id"] for region in other.regions}
+
+
+def test_a_failure_is_told_and_tried_again(make: Make, web: WebServer) -> None:
+    dispatcher, pictures = make(), Pictures(web)
+    assert ask(dispatcher, pictures.task(7, "gone")) == [None]
+    (failure,) = dispatcher.status()["failed_tasks"]
+    assert (failure["project"], failure["task"]) == ("1.1", 7)
+    assert "404" in failure["reason"]
+    web.reply("/gone.jpg", PHOTO)
+    assert ask(dispatcher, pictures.task(7, "gone")) != [None]
+
+
+def test_a_reason_that_all_tasks_share_is_told_once(make: Make, web: WebServer) -> None:
+    dispatcher = make()
+    tasks = [Pictures(web).task(number, "a") for number in range(5)]
+    plan = dispatcher.engine.plan(CONFIG.replace("demo-detect.pt", "gone.pt"))
+    now = Asked(arrived=time.monotonic(), project="1.1")
+    assert dispatcher.predict(plan, tasks, LabelStudio(url=None), now) == [None] * 5
+    assert len(dispatcher.status()["failed_tasks"]) == 1
+    assert "gone.pt" in str(dispatcher.status()["projects"]["1.1"]["problems"])
+
+
+def test_what_is_late_waits_for_the_next_click(make: Make, web: WebServer) -> None:
+    dispatcher, pictures = make(predict_deadline=0.5), Pictures(web, "slow")
+    web.reply("/quick.jpg", PHOTO)
+    dispatcher.engine.warm_up(dispatcher.engine.plan(CONFIG))
+    tasks = [pictures.task(1, "slow"), pictures.task(2, "quick")]
+    slow, quick = ask(dispatcher, *tasks)
+    pictures.released.set()
+    until(lambda: dispatcher.status()["tasks_running_or_queued"] == 0)
+    assert None not in ask(dispatcher, *tasks)
+    assert pictures.asked("slow") == 1
+    assert quick is not None
+    assert slow is None
+
+
+def test_what_is_late_is_posted_once(make: Make, web: WebServer) -> None:
+    pictures, api = Pictures(web, "slow"), LabelStudioApi(web)
+    dispatcher = make(predict_deadline=0.5, label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+    tasks = [pictures.task(number, "slow") for number in (1, 2)]
+    assert ask(dispatcher, *tasks) == [None, None]
+    assert ask(dispatcher, *tasks) == [None, None], "the second click joins the first"
+    pictures.released.set()
+    until(lambda: len(api.saved) == 2)
+    # Right after that a click may still come that was made before.
+    assert ask(dispatcher, *tasks) == [None, None]
+    assert sorted(one["task"] for one in api.saved) == [1, 2]
+    assert all(one["model_version"].startswith("demo-detect-") and one["result"] for one in api.saved)
+    until(lambda: dispatcher.poster.left() == 0)
+    # A click long after it is meant: the predictions were deleted in between.
+    assert None not in ask(dispatcher, *tasks, arrived=time.monotonic() + delivery.REMEMBERED + 1)
+
+
+def test_what_label_studio_has_already_is_not_posted(make: Make, web: WebServer) -> None:
+    pictures, api = Pictures(web, "slow"), LabelStudioApi(web)
+    dispatcher = make(predict_deadline=0.5, label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+    version = dispatcher.engine.model_version(dispatcher.engine.plan(CONFIG))
+    api.saved = [{"task": 1, "model_version": version}, {"task": 2, "model_version": "older"}]
+    ask(dispatcher, *(pictures.task(number, "slow") for number in (1, 2)))
+    pictures.released.set()
+    until(lambda: dispatcher.poster.left() == 0)
+    assert [one["task"] for one in api.saved] == [1, 2, 2]
+
+
+def test_posting_goes_on_when_label_studio_is_back(make: Make, web: WebServer) -> None:
+    pictures, api = Pictures(web, "slow"), LabelStudioApi(web)
+    dispatcher = make(predict_deadline=0.5, label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+    api.status = 503
+    ask(dispatcher, *(pictures.task(number, "slow") for number in (1, 2, 3)))
+    pictures.released.set()
+    until(lambda: sum(request.target.startswith("/api/predictions/") for request in web.asked) >= 2)
+    assert dispatcher.poster.left() == 3
+    api.status = 201
+    until(lambda: dispatcher.poster.left() == 0)
+    assert sorted(one["task"] for one in api.saved) == [1, 2, 3]
+
+
+def test_while_posting_fails_a_click_gets_them(make: Make, web: WebServer) -> None:
+    pictures, api = Pictures(web, "slow"), LabelStudioApi(web)
+    dispatcher = make(predict_deadline=0.5, label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+    api.status = 503
+    task = pictures.task(1, "slow")
+    ask(dispatcher, task)
+    pictures.released.set()
+    until(lambda: any(request.target.startswith("/api/predictions/") for request in web.asked))
+    until(lambda: ask(dispatcher, task) != [None])
+    api.status = 201
+    time.sleep(2.5)  # longer than the pauses so far
+    assert api.saved == []
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_what_label_studio_refuses_is_kept_for_the_next_click(
+    make: Make, web: WebServer, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    pictures, api = Pictures(web, "slow"), LabelStudioApi(web)
+    dispatcher = make(predict_deadline=0.5, label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+    api.status = status
+    ask(dispatcher, pictures.task(1, "slow"))
+    pictures.released.set()
+    until(lambda: dispatcher.status()["tasks_running_or_queued"] == 0 and dispatcher.poster.left() == 0)
+    assert f"The prediction of task 1 was not posted: Label Studio answered {status}" in caplog.text
+    assert ask(dispatcher, pictures.task(1, "slow")) != [None]
+
+
+def test_all_is_posted_to_who_has_hung_up(make: Make, web: WebServer) -> None:
+    api = LabelStudioApi(web)
+    web.reply("/a.jpg", PHOTO)
+    dispatcher = make(label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+    assert ask(dispatcher, Pictures(web).task(1, "a"), gone=lambda: True) == [None]
+    until(lambda: [one["task"] for one in api.saved] == [1])
+
+
+@pytest.mark.parametrize(("apart", "answers"), [(SIMULTANEOUS + 0.5, 1), (0.0, 2)])
+def test_two_clicks_are_answered_once_but_requests_at_the_same_moment_both(
+    make: Make, web: WebServer, apart: float, answers: int
+) -> None:
+    dispatcher, pictures = make(), Pictures(web, "a")
+    now = time.monotonic()
+    with ThreadPoolExecutor(2) as clients:
+        first = clients.submit(ask, dispatcher, pictures.task(1, "a"), arrived=now - 5 - apart)
+        second = clients.submit(ask, dispatcher, pictures.task(1, "a"), arrived=now - 5)
+        until(lambda: dispatcher.status()["requests_waiting"] == 2)
+        pictures.released.set()
+        found = [first.result(PATIENCE), second.result(PATIENCE)]
+    assert len([one for one in found if one != [None]]) == answers
+
+
+def test_interactive_requests_are_always_answered(make: Make, web: WebServer) -> None:
+    pictures, _ = Pictures(web, "slow"), LabelStudioApi(web)
+    dispatcher = make(predict_deadline=0.5, label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+    task = pictures.task(1, "slow")
+    assert ask(dispatcher, task, interactive=True) == [None]
+    assert dispatcher.poster.left() == 0
+    assert ask(dispatcher, task) == [None]
+    pictures.released.set()
+    until(lambda: dispatcher.poster.left() == 0)
+    assert ask(dispatcher, task, interactive=True) != [None]
+
+
+def test_the_end_of_the_process_doesnt_wait_for_the_deadline(make: Make, web: WebServer) -> None:
+    dispatcher, pictures = make(), Pictures(web, "slow")
+    with ThreadPoolExecutor(1) as clients:
+        waiting = clients.submit(ask, dispatcher, pictures.task(1, "slow"))
+        until(lambda: pictures.asked("slow") == 1)
+        dispatcher.stop(0.2)
+        assert waiting.result(PATIENCE) == [None]
+        dispatcher.close()
+        pictures.released.set()

@@ -1,0 +1,184 @@
+"""Predictions that came too late for an answer, posted to Label Studio in the background."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import OrderedDict
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from yolo_backend.engine import Prediction, with_unique_ids
+from yolo_backend.errors import MediaError
+from yolo_backend.label_studio import LabelStudio
+
+logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 30.0  # seconds between two tries
+TRIES = 8  # for an error of Label Studio's own; while it is away there is no limit
+FORGOTTEN = 600.0  # seconds after which it doesn't matter any more what was posted
+REMEMBERED = 10.0
+"""Seconds. A click that was made before a prediction was posted may arrive that much later: it must not bring a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One prediction for one task: what Label Studio should hold once."""
+
+    url: str | None
+    project: str | None
+    task: Any
+    version: str
+
+
+@dataclass(kw_only=True)
+class _Parcel:
+    delivery: Delivery
+    computation: Future[Prediction]
+    key: str
+    label_studio: LabelStudio
+    tries: int = 0
+
+
+class _GaveUpError(Exception):
+    """Label Studio refuses this prediction, and would again."""
+
+
+class _TryAgainError(Exception):
+    """Label Studio may take it later; ``away`` if it can't be reached at all."""
+
+    def __init__(self, reason: str, *, away: bool = False) -> None:
+        super().__init__(reason)
+        self.away = away
+
+
+class Poster:
+    """Posts what was promised, each task once, with patience while Label Studio is away. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self.posted = 0
+        self._lock = threading.Lock()
+        self._open: set[Delivery] = set()
+        self._posted: OrderedDict[Delivery, float] = OrderedDict()  # and when, the first one first
+        self._in_hand: Delivery | None = None
+        self._failures = 0  # in a row
+        self._ready: queue.Queue[_Parcel] = queue.Queue()
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    def promise(self, delivery: Delivery, computation: Future[Prediction], key: str, label_studio: LabelStudio) -> None:
+        """Post a prediction once it is computed; ``key`` makes its regions' ids unique."""
+        with self._lock:
+            if delivery in self._open:
+                return
+            self._open.add(delivery)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._post_all, name="poster", daemon=True)
+                self._thread.start()
+        parcel = _Parcel(delivery=delivery, computation=computation, key=key, label_studio=label_studio)
+        computation.add_done_callback(lambda _: self._ready.put(parcel))
+
+    def keeps(self, delivery: Delivery, *, since: float) -> bool:
+        """Tell whether a prediction is not to be answered, because it is posted instead.
+
+        It is posted soon, or was after ``since`` (`time.monotonic()`) or shortly before. While Label Studio can't be
+        reached, whoever asks gets it, and it is not posted any more.
+        """
+        with self._lock:
+            if delivery in self._posted:
+                return self._posted[delivery] > since - REMEMBERED
+            if self._failures and delivery != self._in_hand:
+                self._open.discard(delivery)
+            return delivery in self._open
+
+    def left(self) -> int:
+        """Return how many promises are open."""
+        with self._lock:
+            return len(self._open)
+
+    def close(self) -> None:
+        """Stop posting."""
+        self._closed.set()
+
+    def _post_all(self) -> None:
+        while not self._closed.is_set():
+            parcel = self._ready.get()
+            with self._lock:
+                if parcel.delivery not in self._open:
+                    continue
+                self._in_hand = parcel.delivery
+            try:
+                self._post(parcel)
+            except _TryAgainError as error:
+                parcel.tries += not error.away
+                if parcel.tries < TRIES:
+                    self._pause(error, parcel)
+                else:
+                    self._settled(parcel, f"{error}, {TRIES} times")
+            except _GaveUpError as error:
+                self._settled(parcel, str(error))
+            except Exception as error:
+                logger.exception("Posting the prediction of task %s failed", parcel.delivery.task)
+                self._settled(parcel, type(error).__name__)
+            else:
+                self._settled(parcel)
+
+    def _settled(self, parcel: _Parcel, refusal: str | None = None) -> None:
+        if refusal:
+            logger.warning("The prediction of task %s was not posted: %s", parcel.delivery.task, refusal)
+        now = time.monotonic()
+        with self._lock:
+            self._in_hand = None
+            self._open.discard(parcel.delivery)
+            self._failures = 0
+            if refusal is None:
+                self.posted += 1
+                self._posted.pop(parcel.delivery, None)
+                self._posted[parcel.delivery] = now
+            while self._posted and next(iter(self._posted.values())) < now - FORGOTTEN:
+                self._posted.popitem(last=False)
+
+    def _pause(self, error: _TryAgainError, parcel: _Parcel) -> None:
+        with self._lock:
+            self._in_hand = None
+            pause = min(LONGEST_PAUSE, 2.0**self._failures)
+            self._failures += 1
+            left = len(self._open)
+        logger.warning(
+            "Posting to Label Studio failed (%s); %d predictions wait, the next try is in %.0f s", error, left, pause
+        )
+        self._closed.wait(pause)
+        self._ready.put(parcel)
+
+    def _post(self, parcel: _Parcel) -> None:
+        if parcel.computation.exception() is not None:
+            raise _GaveUpError("it could not be predicted")
+        prediction = with_unique_ids(parcel.computation.result(), parcel.key)
+        label_studio, task = parcel.label_studio, parcel.delivery.task
+        # Another process, or this one before an answer got lost, may have posted it.
+        known = self._call(label_studio, "GET", f"/api/predictions/?task={task}")
+        if any(one.get("model_version") == prediction.model_version for one in known if isinstance(one, dict)):
+            return
+        body = {
+            "task": task,
+            "result": prediction.regions,
+            "score": prediction.score,
+            "model_version": prediction.model_version,
+        }
+        self._call(label_studio, "POST", "/api/predictions/", body)
+
+    def _call(self, label_studio: LabelStudio, method: str, path: str, body: object = None) -> Any:
+        try:
+            status, answer = label_studio.call(method, path, body)
+        except MediaError as error:
+            raise _TryAgainError(str(error), away=True) from None
+        if 200 <= status < 300:
+            return answer
+        if status in (408, 425, 429) or status >= 500:
+            raise _TryAgainError(f"Label Studio answered {status}")
+        if status in (401, 403):
+            raise _GaveUpError(f"Label Studio answered {status}: {label_studio.advice()}")
+        raise _GaveUpError(f"Label Studio answered {status}: {str(answer)[:200]}")

@@ -1,0 +1,307 @@
+"""Who computes what, and when it is answered: one computation per task and version, whoever and however many ask."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import time
+import zlib
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from cachetools import TTLCache
+
+from yolo_backend.delivery import Delivery, Poster
+from yolo_backend.engine import Engine, Prediction, Task, get_engine, task_keys, with_unique_ids
+from yolo_backend.label_studio import LabelStudio
+from yolo_backend.plan import Plan
+
+logger = logging.getLogger(__name__)
+
+Computation = Future[Prediction]
+
+LOOK = 0.5  # seconds between two looks at whether anybody still waits for an answer
+FAILURES = 200  # failed tasks that are remembered
+PROJECTS = 200  # projects that are remembered
+SIMULTANEOUS = 1.0
+"""Seconds. Label Studio asks twice at the same moment when a task is opened, and both must be answered; requests that
+are further apart are two clicks, and it would save what both answer twice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One request, as the dispatcher needs to know it.
+
+    Attributes:
+        arrived: `time.monotonic()` of its arrival; the deadline counts from there.
+        gone: tells whether the client has hung up.
+        project: as Label Studio names it.
+        interactive: the answer goes to an editor, and is not saved.
+    """
+
+    arrived: float
+    gone: Callable[[], bool] = lambda: False
+    project: str | None = None
+    interactive: bool = False
+
+
+class Dispatcher:
+    """Shares computations between requests, and sees to it that none is lost. Safe to use from several threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        settings = engine.settings
+        self.settings = settings
+        self.poster = Poster()
+        self.refused = 0  # requests that came while too many were waiting
+        self.started = time.time()
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
+        self._warmers = ThreadPoolExecutor(1, thread_name_prefix="warm-up")
+        self._warm: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()
+        self._running: dict[str, Computation] = {}
+        self._cache: TTLCache[str, bytes] = TTLCache(
+            maxsize=settings.result_cache_mb * 1e6, ttl=settings.result_cache_seconds, getsizeof=len
+        )
+        self._answered: dict[Delivery, tuple[float, float]] = {}
+        self._waiting = 0
+        self._failures: deque[dict[str, Any]] = deque(maxlen=FAILURES)
+        self._projects: OrderedDict[str, Plan] = OrderedDict()
+        self._last_moment = float("inf")
+
+    def predict(
+        self, plan: Plan, tasks: Sequence[Task], label_studio: LabelStudio, asked: Asked
+    ) -> list[Prediction | None]:
+        """Return what is there by the deadline, one item per task, in order; None where there is nothing to save.
+
+        What is late goes on in the background. It is then posted to Label Studio if there is an API key, and else kept for
+        whoever asks next. No task is answered twice to people who click twice.
+        """
+        self.notice(asked.project, plan)
+        version = self.engine.model_version(plan)
+        work = self._begin(plan, version, tasks, label_studio, asked)
+        with self._lock:
+            self._waiting += 1
+        try:
+            hung_up = self._wait(work, asked)
+        finally:
+            with self._lock:
+                self._waiting -= 1
+        now = time.monotonic()
+        predictions: list[Prediction | None] = []
+        late = 0
+        for task, key, computation in zip(tasks, task_keys(tasks), work, strict=True):
+            done = computation.done()
+            failed = done and computation.exception() is not None
+            saved = not asked.interactive
+            delivery = Delivery(url=label_studio.url, project=asked.project, task=task.get("id"), version=version)
+            prediction = None
+            if not done or (hung_up and saved and not failed):
+                late += not done
+                if saved:
+                    self._hand_over(delivery, computation, key, label_studio)
+            elif not failed and not (saved and self._has_been_dealt_with(delivery, asked.arrived, now)):
+                prediction = with_unique_ids(computation.result(), key)
+            predictions.append(prediction)
+        if hung_up or late:
+            logger.warning(
+                "Project %s: %s, %d of %d tasks go on in the background%s",
+                asked.project,
+                "Label Studio hung up" if hung_up else "PREDICT_DEADLINE is over",
+                late,
+                len(tasks),
+                " and are posted to Label Studio" if self._may_post(label_studio) else "; the next click gets them",
+            )
+        return predictions
+
+    def notice(self, project: str | None, plan: Plan) -> None:
+        """Remember which plan a project has."""
+        with self._lock:
+            self._projects[str(project)] = plan
+            self._projects.move_to_end(str(project))
+            while len(self._projects) > PROJECTS:
+                self._projects.popitem(last=False)
+
+    def warm_up(self, plan: Plan) -> None:
+        """Load the models of a plan in the background, once for each version of it."""
+        version = self.engine.model_version(plan)
+        with self._lock:
+            if version in self._warm:
+                return
+            self._warm[version] = None
+            while len(self._warm) > PROJECTS:
+                self._warm.popitem(last=False)
+
+        def warm() -> None:
+            try:
+                self.engine.warm_up(plan)
+            except Exception:
+                logger.exception("Warming up %s failed", version)
+
+        self._warmers.submit(warm)
+
+    def stop(self, seconds: float) -> None:
+        """Answer what is there, within so many seconds from now: the process is about to end."""
+        self._last_moment = min(self._last_moment, time.monotonic() + seconds)
+
+    def close(self) -> None:
+        """Wait until the background work is done and posted, as long as `stop` allows."""
+        while time.monotonic() < self._last_moment and self.poster.left():
+            time.sleep(0.1)
+        left = self.poster.left()
+        if left:
+            logger.warning("%d predictions could not be posted any more; the next click computes them", left)
+        self.poster.close()
+
+    def status(self) -> dict[str, Any]:
+        """Return what `/status` tells, ready for JSON."""
+        with self._lock:
+            projects, failures = dict(self._projects), list(self._failures)
+            running, cached, megabytes = len(self._running), len(self._cache), self._cache.currsize / 1e6
+        return {
+            "models": self.engine.models.loaded(),
+            "requests_waiting": self._waiting,
+            "requests_refused": self.refused,
+            "tasks_running_or_queued": running,
+            "predictions_to_post": self.poster.left(),
+            "predictions_posted": self.poster.posted,
+            "cached_predictions": cached,
+            "cached_megabytes": round(megabytes, 3),
+            "projects": {
+                name: {"model_version": self.engine.model_version(plan), "problems": self.engine.problems(plan)}
+                for name, plan in projects.items()
+            },
+            "failed_tasks": failures[::-1],
+        }
+
+    # Computing
+
+    def _begin(
+        self, plan: Plan, version: str, tasks: Sequence[Task], label_studio: LabelStudio, asked: Asked
+    ) -> list[Computation]:
+        """Return the computation of each task: one that is done, one that is under way, or a new one."""
+        names = [_name(version, task, label_studio) for task in tasks]
+        work: list[Computation] = []
+        new: dict[str, tuple[Task, Computation]] = {}
+        with self._lock:
+            for name, task in zip(names, tasks, strict=True):
+                if (kept := self._cache.get(name)) is not None:
+                    computation = Computation()
+                    computation.set_result(_unpacked(kept))
+                elif name in self._running:
+                    computation = self._running[name]
+                else:
+                    computation = self._running[name] = Computation()
+                    new[name] = task, computation
+                work.append(computation)
+        if new:
+            self._pool.submit(self._compute, plan, new, label_studio, asked.project)
+        return work
+
+    def _compute(
+        self,
+        plan: Plan,
+        new: dict[str, tuple[Task, Computation]],
+        label_studio: LabelStudio,
+        project: str | None,
+    ) -> None:
+        names = list(new)
+        noted: Exception | None = None
+        reason: Exception = RuntimeError("no outcome")
+        try:
+            for index, outcome in self.engine.compute(plan, [task for task, _ in new.values()], label_studio):
+                task, computation = new[names[index]]
+                if isinstance(outcome, Exception) and outcome is not noted:
+                    noted = outcome  # a reason that all tasks share is noted once
+                    self._note_failure(project, task, outcome)
+                self._finish(names[index], computation, outcome)
+        except Exception as error:
+            logger.exception("Not all tasks of project %s could be predicted", project)
+            reason = error
+        for name, (task, computation) in new.items():
+            if not computation.done():
+                self._note_failure(project, task, reason)
+                self._finish(name, computation, reason)
+
+    def _finish(self, name: str, computation: Computation, outcome: Prediction | Exception) -> None:
+        packed = b"" if isinstance(outcome, Exception) else _packed(outcome)
+        with self._lock:
+            if 0 < len(packed) <= self._cache.maxsize:
+                self._cache[name] = packed
+            self._running.pop(name, None)
+        if isinstance(outcome, Exception):
+            computation.set_exception(outcome)
+        else:
+            computation.set_result(outcome)
+
+    def _note_failure(self, project: str | None, task: Task, error: Exception) -> None:
+        failure = {"at": _now(), "project": project, "task": task.get("id"), "reason": str(error)}
+        with self._lock:
+            self._failures.append(failure)
+
+    # Answering
+
+    def _wait(self, work: Sequence[Computation], asked: Asked) -> bool:
+        """Wait until all is done or time is up; tell whether the client has hung up."""
+        waiting = set(work)
+        deadline = asked.arrived + self.settings.predict_deadline
+        while waiting := {computation for computation in waiting if not computation.done()}:
+            left = min(deadline, self._last_moment) - time.monotonic()
+            if left <= 0 or asked.gone():
+                break
+            wait(waiting, timeout=min(left, LOOK))
+        return asked.gone()
+
+    def _may_post(self, label_studio: LabelStudio) -> bool:
+        return bool(self.settings.label_studio_api_key and label_studio.url and label_studio.credential)
+
+    def _hand_over(self, delivery: Delivery, computation: Computation, key: str, label_studio: LabelStudio) -> None:
+        if self._may_post(label_studio) and delivery.task is not None:
+            self.poster.promise(delivery, computation, key, label_studio)
+
+    def _has_been_dealt_with(self, delivery: Delivery, arrived: float, now: float) -> bool:
+        """Tell whether a prediction is posted, or was answered to another click while this one was waiting."""
+        if self.poster.keeps(delivery, since=arrived):
+            return True
+        with self._lock:
+            before = self._answered.get(delivery)
+            if before is not None and abs(before[0] - arrived) > SIMULTANEOUS and before[1] > arrived:
+                return True
+            if now - arrived > SIMULTANEOUS:  # or no other click could have come in between
+                self._answered.pop(delivery, None)
+                self._answered[delivery] = (arrived, now)
+                horizon = now - 2 * self.settings.predict_deadline
+                while (first := next(iter(self._answered))) != delivery and self._answered[first][1] < horizon:
+                    del self._answered[first]
+        return False
+
+
+def _name(version: str, task: Task, label_studio: LabelStudio) -> str:
+    """Return what identifies a computation: the same data, on the same server, for the same version."""
+    state = json.dumps([version, label_studio.url, task.get("data")], sort_keys=True)
+    return hashlib.sha256(state.encode()).hexdigest()
+
+
+def _packed(prediction: Prediction) -> bytes:
+    return zlib.compress(json.dumps([prediction.regions, prediction.model_version]).encode(), level=1)
+
+
+def _unpacked(kept: bytes) -> Prediction:
+    regions, version = json.loads(zlib.decompress(kept))
+    return Prediction(regions=regions, model_version=version)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+@lru_cache(maxsize=1)
+def get_dispatcher() -> Dispatcher:
+    """Return the dispatcher of this process."""
+    return Dispatcher(get_engine())

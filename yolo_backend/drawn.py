@@ -1,0 +1,112 @@
+"""What people have drawn already, in interactive mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from label_studio_sdk.converter.brush import decode_rle
+
+from yolo_backend.controls import Region
+
+SAME = 0.9
+"""Intersection over union above which two regions are the same."""
+GRID = 512
+"""Cells along each side of the grid on which two outlines are compared."""
+
+
+def without_drawn(regions: Sequence[Region], drawn: Sequence[Any]) -> list[Region]:
+    """Leave out regions that are drawn already: the same label, and nearly the same area.
+
+    What belongs to a region that is left out (its key points) is told to belong to the drawn one.
+
+    Args:
+        regions: as predicted.
+        drawn: what the editor holds, from outside: anything that is no region is passed over.
+    """
+    known = [
+        (label, shape, region)
+        for region in drawn
+        if isinstance(region, Mapping) and (label := _label(region)) and (shape := _shape(region)) is not None
+    ]
+    replaced: dict[str, str] = {}
+    for region in regions:
+        label, shape = _label(region), _shape(region)
+        if label is None or shape is None:
+            continue
+        for other, other_shape, one in known:
+            if label == other and _overlap(shape, other_shape) > SAME:
+                replaced[region["id"]] = str(one.get("id"))
+                break
+    # Shape and label may be two regions with one id.
+    kept = [region for region in regions if region["id"] not in replaced]
+    return [
+        {**region, "parentID": replaced[region["parentID"]]} if region.get("parentID") in replaced else region
+        for region in kept
+    ]
+
+
+def _label(region: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Return what a region says it is, and on which picture; None for one without labels."""
+    value = region.get("value")
+    if not isinstance(value, Mapping):
+        return None
+    labels = value.get(region.get("type"))
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        return None
+    return region.get("to_name"), region.get("item_index") or 0, tuple(labels)
+
+
+def _shape(region: Mapping[str, Any]) -> np.ndarray | None:
+    """Return what a region covers: an outline (n, 2) in percent, or a mask (height, width) bool; None for neither."""
+    value = region["value"]
+    try:
+        width, height = int(region["original_width"]), int(region["original_height"])
+        if "rle" in value:
+            return decode_rle(value["rle"]).reshape(height, width, 4)[:, :, 3] > 127
+        return _outline(value, width, height)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError):
+        return None
+
+
+def _outline(value: Mapping[str, Any], width: int, height: int) -> np.ndarray | None:
+    """Return the outline (n, 2) of a shape in percent of a picture of ``width`` x ``height`` pixels."""
+    if "points" in value:
+        points = np.array(value["points"], dtype=float).reshape(-1, 2)
+        return points if len(points) >= 3 else None
+    if "radiusX" in value:
+        turn = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+        shape = np.stack([value["radiusX"] * np.cos(turn), value["radiusY"] * np.sin(turn)], axis=1)
+    elif "height" in value:
+        shape = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * [value["width"], value["height"]]
+    else:
+        return None
+    # Rotation is in pixels: percent of a picture that isn't square would be sheared.
+    angle = np.radians(float(value.get("rotation") or 0))
+    pixels = shape * [width, height]
+    turned = pixels @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return turned / [width, height] + [value["x"], value["y"]]
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the intersection over union of two outlines or two masks; 0 for one of each."""
+    if one.dtype != other.dtype:
+        return 0.0
+    if one.dtype != bool:
+        both = np.concatenate([one, other])
+        low, size = both.min(0), np.ptp(both, axis=0)
+        if not (size > 0).all() or not np.isfinite(both).all():
+            return 0.0
+        one, other = (_cells((outline - low) / size) for outline in (one, other))
+    if one.shape != other.shape:
+        return 0.0
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 0.0
+
+
+def _cells(outline: np.ndarray) -> np.ndarray:
+    cells = np.zeros((GRID, GRID), np.uint8)
+    cv2.fillPoly(cells, [np.round(outline * (GRID - 1)).astype(np.int32)], 1)
+    return cells > 0

@@ -1,0 +1,78 @@
+"""What the service answers beside the SDK's routes, and how many predict requests it takes at once."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+from flask import Flask, Response, g, has_request_context, jsonify, request
+from label_studio_ml.auth import open_to_all
+
+from yolo_backend import __version__
+from yolo_backend.dispatch import Asked, Dispatcher
+from yolo_backend.inference.library import is_imported
+
+PREDICT = "label_studio_ml.predict"
+RETRY_AFTER = 5  # seconds
+
+
+def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
+    """Give the application ``/ready`` and ``/status``, and a limit on predict requests."""
+    places = threading.BoundedSemaphore(dispatcher.settings.max_concurrent_predicts)
+
+    @app.before_request
+    def admit() -> tuple[Response, int] | None:
+        g.arrived = time.monotonic()
+        if request.endpoint != PREDICT:
+            return None
+        g.admitted = places.acquire(blocking=False)
+        if g.admitted:
+            return None
+        dispatcher.refused += 1
+        answer = jsonify(error="Too many predict requests at once (MAX_CONCURRENT_PREDICTS); ask again later")
+        answer.headers["Retry-After"] = str(RETRY_AFTER)
+        return answer, 503
+
+    @app.teardown_request
+    def leave(_error: BaseException | None) -> None:
+        if g.pop("admitted", False):
+            places.release()
+
+    @app.get("/ready")
+    @open_to_all
+    def ready() -> tuple[Response, int]:
+        """Tell whether the process can predict: for a probe that decides whether requests are sent here."""
+        return (jsonify(status="READY"), 200) if is_imported() else (jsonify(status="STARTING"), 503)
+
+    @app.get("/status")
+    def status() -> Response:
+        """Tell what the service is doing, for the operator."""
+        return jsonify(
+            version=__version__, uptime_seconds=round(time.time() - dispatcher.started), **dispatcher.status()
+        )
+
+
+def asked_now(project: str | None, *, interactive: bool) -> Asked:
+    """Return the request that is being answered, as the dispatcher needs to know it."""
+    if not has_request_context():
+        return Asked(arrived=time.monotonic(), project=project, interactive=interactive)
+    connection = request.environ.get("gunicorn.socket")
+    gone: Callable[[], bool] = partial(_is_closed, connection) if connection is not None else (lambda: False)
+    arrived = g.get("arrived", time.monotonic())
+    return Asked(arrived=arrived, gone=gone, project=project, interactive=interactive)
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    """Tell whether the other side has closed the connection."""
+    try:
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        return bool(poll.poll(0)) and connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except (OSError, ValueError):
+        return True
