@@ -57,7 +57,8 @@ class YOLO(LabelStudioMLBase):
                 continue
             regions = prediction.regions
             if context is not None:
-                regions = without_drawn(regions, context["result"])
+                drawn = context["result"]
+                regions = without_drawn(regions, drawn if isinstance(drawn, list) else [])
             predictions.append(self._prediction(regions, prediction.score, prediction.model_version))
         return ModelResponse(predictions=predictions, model_version=version)
 

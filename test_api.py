@@ -206,6 +206,8 @@ def test_interactive_mode_leaves_out_what_is_drawn(client: FlaskClient) -> None:
     (after_submit,) = predict(client, tasks, context={"result": []})
     assert after_submit["result"] == []
     assert after_submit["model_version"] == everything["model_version"]
+    (odd,) = predict(client, tasks, context={"result": 5})
+    assert odd["result"] == everything["result"]
     (failed,) = predict(client, [task(1, "/nowhere.jpg")], context={"result": [first]})
     assert failed["result"] == []
 

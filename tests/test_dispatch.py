@@ -254,6 +254,15 @@ def test_all_is_posted_to_who_has_hung_up(make: Make, web: WebServer) -> None:
     until(lambda: [one["task"] for one in api.saved] == [1])
 
 
+def test_who_has_closed_the_connection_halfway_is_answered(make: Make, web: WebServer) -> None:
+    dispatcher, pictures = make(), Pictures(web, "a")
+    with ThreadPoolExecutor(1) as clients:
+        waiting = clients.submit(ask, dispatcher, pictures.task(1, "a"), gone=lambda: True)
+        until(lambda: pictures.asked("a") == 1)
+        pictures.released.set()
+        assert waiting.result(PATIENCE) != [None]
+
+
 @pytest.mark.parametrize(("apart", "answers"), [(SIMULTANEOUS + 0.5, 1), (0.0, 2)])
 def test_two_clicks_are_answered_once_but_requests_at_the_same_moment_both(
     make: Make, web: WebServer, apart: float, answers: int
@@ -290,3 +299,27 @@ def test_the_end_of_the_process_doesnt_wait_for_the_deadline(make: Make, web: We
         assert waiting.result(PATIENCE) == [None]
         dispatcher.close()
         pictures.released.set()
+
+
+@pytest.mark.parametrize("number", [None, [1], {"a": 1}, "seven", True, float("nan"), 1.5])
+@pytest.mark.parametrize("late", [False, True])
+def test_tasks_that_label_studio_cannot_know_are_answered_all_the_same(
+    make: Make, web: WebServer, number: Any, late: bool
+) -> None:
+    api = LabelStudioApi(web)
+    dispatcher = make(label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+    web.reply("/a.jpg", PHOTO)
+    tasks = [{"id": number, "data": {"image": f"{web.url}/a.jpg", "n": n}} for n in range(2)]
+    found = ask(dispatcher, *tasks, arrived=time.monotonic() - 5, gone=lambda: late)
+    assert late or None not in found
+    assert dispatcher.poster.left() == 0
+    assert api.saved == []
+
+
+@pytest.mark.parametrize("data", [None, [], "text", 7, {"image": None}, {"image": "\ud800"}, {"image": {"a": 1}}])
+def test_odd_data_is_a_failure_of_that_task(make: Make, web: WebServer, data: Any) -> None:
+    dispatcher = make()
+    web.reply("/a.jpg", PHOTO)
+    odd, good = ask(dispatcher, {"id": 1, "data": data}, {"id": 2, "data": {"image": f"{web.url}/a.jpg"}})
+    assert odd is None
+    assert good is not None

@@ -30,7 +30,7 @@ class Delivery:
 
     url: str | None
     project: str | None
-    task: Any
+    task: int | None
     version: str
 
 

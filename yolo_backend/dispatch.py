@@ -89,34 +89,40 @@ class Dispatcher:
         with self._lock:
             self._waiting += 1
         try:
-            hung_up = self._wait(work, asked)
+            # Who can't be reached otherwise may have closed no more than its own direction.
+            may_post = self._may_post(label_studio)
+            self._wait(work, asked, give_up_early=may_post)
         finally:
             with self._lock:
                 self._waiting -= 1
-        now = time.monotonic()
+        now, hung_up = time.monotonic(), asked.gone()
         predictions: list[Prediction | None] = []
         late = 0
         for task, key, computation in zip(tasks, task_keys(tasks), work, strict=True):
             done = computation.done()
             failed = done and computation.exception() is not None
-            saved = not asked.interactive
-            delivery = Delivery(url=label_studio.url, project=asked.project, task=task.get("id"), version=version)
+            number = task.get("id")
+            # Without a number of its own, Label Studio doesn't know the task.
+            saved = not asked.interactive and type(number) is int
+            delivery = Delivery(
+                url=label_studio.url, project=asked.project, task=number if saved else None, version=version
+            )
             prediction = None
-            if not done or (hung_up and saved and not failed):
+            if not done or (hung_up and may_post and saved and not failed):
                 late += not done
-                if saved:
-                    self._hand_over(delivery, computation, key, label_studio)
-            elif not failed and not (saved and self._has_been_dealt_with(delivery, asked.arrived, now)):
+                if may_post and saved:
+                    self.poster.promise(delivery, computation, key, label_studio)
+            elif not failed and not (saved and not hung_up and self._has_been_dealt_with(delivery, asked.arrived, now)):
                 prediction = with_unique_ids(computation.result(), key)
             predictions.append(prediction)
-        if hung_up or late:
+        if late or (hung_up and may_post):
             logger.warning(
                 "Project %s: %s, %d of %d tasks go on in the background%s",
                 asked.project,
                 "Label Studio hung up" if hung_up else "PREDICT_DEADLINE is over",
                 late,
                 len(tasks),
-                " and are posted to Label Studio" if self._may_post(label_studio) else "; the next click gets them",
+                " and are posted to Label Studio" if may_post else "; the next click gets them",
             )
         return predictions
 
@@ -247,23 +253,18 @@ class Dispatcher:
 
     # Answering
 
-    def _wait(self, work: Sequence[Computation], asked: Asked) -> bool:
-        """Wait until all is done or time is up; tell whether the client has hung up."""
+    def _wait(self, work: Sequence[Computation], asked: Asked, *, give_up_early: bool) -> None:
+        """Wait until all is done or time is up, or if it is to ``give_up_early`` until the client has hung up."""
         waiting = set(work)
         deadline = asked.arrived + self.settings.predict_deadline
         while waiting := {computation for computation in waiting if not computation.done()}:
             left = min(deadline, self._last_moment) - time.monotonic()
-            if left <= 0 or asked.gone():
+            if left <= 0 or (give_up_early and asked.gone()):
                 break
             wait(waiting, timeout=min(left, LOOK))
-        return asked.gone()
 
     def _may_post(self, label_studio: LabelStudio) -> bool:
         return bool(self.settings.label_studio_api_key and label_studio.url and label_studio.credential)
-
-    def _hand_over(self, delivery: Delivery, computation: Computation, key: str, label_studio: LabelStudio) -> None:
-        if self._may_post(label_studio) and delivery.task is not None:
-            self.poster.promise(delivery, computation, key, label_studio)
 
     def _has_been_dealt_with(self, delivery: Delivery, arrived: float, now: float) -> bool:
         """Tell whether a prediction is posted, or was answered to another click while this one was waiting."""
