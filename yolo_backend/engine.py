@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from yolo_backend.controls import Control, ImageControl, Region, VideoControl
 from yolo_backend.errors import BackendError, ConfigError, MediaError, WeightsError
 from yolo_backend.inference import MISSING, Model, ModelStore, WeightsStore
+from yolo_backend.inference.plot import save_plot
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.labeling_config import Source
 from yolo_backend.media import MediaLoader, Picture
@@ -28,7 +29,7 @@ from yolo_backend.video.frames import read_ahead, read_frames
 from yolo_backend.video.observe import observe
 
 if TYPE_CHECKING:
-    from ultralytics.engine.results import Results
+    from yolo_backend.inference import Detections
 
 logger = logging.getLogger(__name__)
 
@@ -128,9 +129,13 @@ class Engine:
         videos = [(one, model) for one, model in passes if one.object_tag == VideoControl.object_tag]
         passes = [(one, model) for one, model in passes if one.object_tag == ImageControl.object_tag]
         sources = list(dict.fromkeys(one.source for one, _ in passes))
+        scales = {
+            source: partial(_least_scale, [(one, model) for one, model in passes if one.source == source])
+            for source in sources
+        }
 
         def pictures(task: Task) -> Pictures:
-            return {source: self._pictures(task, source, label_studio) for source in sources}
+            return {source: self._pictures(task, source, label_studio, scales[source]) for source in sources}
 
         found: list[int] = []
         # Fetched ahead of the model, so that it doesn't wait for the network if that can keep up; a picture that is long
@@ -207,7 +212,9 @@ class Engine:
             if fitting:
                 yield Pass(**{**vars(one), "controls": tuple(fitting)}), model
 
-    def _pictures(self, task: Task, source: Source, label_studio: LabelStudio) -> list[Picture]:
+    def _pictures(
+        self, task: Task, source: Source, label_studio: LabelStudio, least_scale: Callable[[int, int], float]
+    ) -> list[Picture]:
         """Fetch and decode what an object tag shows for a task: one picture, or one for each page."""
         value = task_value(task, source.value)
         if source.pages and not isinstance(value, list):
@@ -215,7 +222,10 @@ class Engine:
         if source.pages and not value:
             raise MediaError(f"the task's data {source.value[1:]!r} is an empty list")
         pages = value if source.pages else [value]
-        return [self.media.picture(page, task_id=task.get("id"), label_studio=label_studio) for page in pages]
+        return [
+            self.media.picture(page, task_id=task.get("id"), label_studio=label_studio, least_scale=least_scale)
+            for page in pages
+        ]
 
     def _regions(
         self, passes: Sequence[tuple[Pass, Model]], batch: Mapping[int, Pictures], tasks: Sequence[Task]
@@ -243,7 +253,8 @@ class Engine:
                         for region in control.regions(outcome, pictures[index, page])
                     ]
                     if self.settings.debug_plot:
-                        self._plot(outcome, f"task-{tasks[index].get('id')}-{page}-{Path(one.weights).stem}.jpg")
+                        name = f"task-{tasks[index].get('id')}-{page}-{Path(one.weights).stem}.jpg"
+                        self._plot(outcome, pictures[index, page], name)
                 except Exception as error:
                     regions[index] = error
                 else:
@@ -272,11 +283,11 @@ class Engine:
                     regions += observe(ahead, watching, batch_size=self.settings.batch_size)
         return regions
 
-    def _plot(self, result: Results, name: str) -> None:
+    def _plot(self, result: Detections, picture: Picture, name: str) -> None:
         directory = self.settings.model_dir / "debug"
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            result.save(directory / re.sub(r"[^\w.-]", "_", name))
+            save_plot(result, picture.pixels, directory / re.sub(r"[^\w.-]", "_", name))
         except OSError as error:
             self._warn_once([f"DEBUG_PLOT: {directory} can't be written: {error}"])
 
@@ -293,6 +304,11 @@ class Engine:
 
 def _names(controls: Iterable[Control]) -> str:
     return ", ".join(map(str, controls))
+
+
+def _least_scale(passes: Sequence[tuple[Pass, Model]], width: int, height: int) -> float:
+    """Return how far a picture may be scaled down before any of the models gets to see less of it."""
+    return max(model.least_scale(width, height, imgsz=one.imgsz, whole_image=one.whole_image) for one, model in passes)
 
 
 def _misfit(control: Control, one: Pass, model: Model) -> str | None:
@@ -362,7 +378,7 @@ def map_ahead(
             future.cancel()
 
 
-def run(model: Model, one: Pass, pictures: Mapping[Key, Picture]) -> dict[Key, Results | Exception]:
+def run(model: Model, one: Pass, pictures: Mapping[Key, Picture]) -> dict[Key, Detections | Exception]:
     """Run one pass. A batch that fails is tried again in halves, so that only what can't be predicted is lost."""
     if not pictures:
         return {}

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     )
     model_dir: Path = Field(
         PROJECT_DIR / "data",
-        description="Directory the service writes to: its cache and debug pictures.",
+        description="Directory the service writes to: its caches, networks for OpenVINO, and debug pictures.",
     )
     default_detect_model: str = Field(
         "yolo26n.pt", description="Weights for object detection when a control has no `model_path`."
@@ -107,6 +107,16 @@ class Settings(BaseSettings):
     )
     model_cache_size: int = Field(
         4, ge=1, le=64, description="Models kept in memory; the one not used for longest goes first."
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$",
+        description="Where models run: `cpu`, `cuda`, `cuda:1` and so on, `mps`; `auto`: a GPU if there is one.",
+    )
+    runtime: Literal["auto", "pytorch", "openvino"] = Field(
+        "auto",
+        description="What runs PyTorch weights. `auto`: OpenVINO on a CPU, PyTorch elsewhere. The network for OpenVINO is "
+        "made at first use in the background, kept under `MODEL_DIR/openvino`, and PyTorch answers until it is there.",
     )
     batch_size: int = Field(8, ge=1, le=256, description="Images that go through a model together.")
 

@@ -2,10 +2,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from ultralytics import YOLO
-from ultralytics.engine.results import Results
 from ultralytics.nn.tasks import ClassificationModel
 
 from tests.video.clips import write_clip
@@ -14,6 +14,7 @@ from tests.video.scores import CLIPS, frame_iou, predict, timeline_config, truth
 from yolo_backend.controls import Region
 from yolo_backend.controls.timeline_labels import TimelineLabels
 from yolo_backend.engine import Engine
+from yolo_backend.inference import Detections
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.plan import make_plan
 from yolo_backend.settings import Settings
@@ -38,6 +39,15 @@ def control(xml: str) -> TimelineLabels:
     return made
 
 
+def classified(scores: Sequence[float]) -> Detections:
+    return Detections(
+        names=NAMES,
+        width=BLANK.shape[1],
+        height=BLANK.shape[0],
+        probabilities=np.array(scores),
+    )
+
+
 def watched(
     made: TimelineLabels, scores: Sequence[tuple[float, ...]], *, rate: float = 10, asked: list[int] | None = None
 ) -> list[Region]:
@@ -48,7 +58,7 @@ def watched(
         if observer.wants(frame):
             if asked is not None:
                 asked.append(index)
-            observer.see(frame, Results(BLANK, path="", names=NAMES, probs=torch.tensor(one)))
+            observer.see(frame, classified(one))
     return list(observer.regions(len(scores) / rate))
 
 

@@ -8,6 +8,7 @@ import warnings
 import zlib
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -309,3 +310,35 @@ def test_damaged_anywhere_is_a_picture_or_a_media_error(pillow_format: str) -> N
 def test_what_is_no_image_here(data: bytes, expected: str) -> None:
     with pytest.raises(MediaError, match=expected):
         decode(data, max_megapixels=1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("least", "divisor"), [(1.0, 1), (0.51, 1), (0.5, 2), (0.26, 2), (0.25, 4), (0.1, 8), (0.01, 8)]
+)
+def test_a_jpeg_is_decoded_no_smaller_than_asked(orientation: int, least: float, divisor: int) -> None:
+    picture = Image.new("RGB", (400, 240), "white")
+    picture.paste("red", (0, 0, 200, 120))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    picture.save(file, "JPEG", exif=exif, quality=95)
+    full = decode(file.getvalue(), max_megapixels=1)
+    asked = []
+
+    def least_scale(width: int, height: int) -> float:
+        asked.append((width, height))
+        return least
+
+    small = decode(file.getvalue(), max_megapixels=1, least_scale=least_scale)
+    assert asked == [(full.width, full.height)]
+    assert (small.width, small.height) == (full.width, full.height)
+    assert small.pixels.shape == (full.height // divisor, full.width // divisor, 3)
+    expected = cv2.resize(full.pixels, small.pixels.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(small.pixels.astype(int) - expected).mean() < 4
+
+
+def test_only_jpegs_are_decoded_smaller() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (400, 240), "white").save(file, "PNG")
+    assert decode(file.getvalue(), max_megapixels=1, least_scale=lambda *_: 0.1).pixels.shape == (240, 400, 3)

@@ -1,12 +1,12 @@
-"""Results of the library's own class with boxes that we choose: trackers are tested without a model."""
+"""Detections that we choose: trackers are tested without a model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from ultralytics.engine.results import Results
+
+from yolo_backend.inference import Detections
 
 NAMES = {0: "car", 1: "truck", 2: "tree"}
 SIZE = 400
@@ -16,8 +16,17 @@ Seen = tuple[float, float, float, float, float, int]
 """Left, top, right, bottom in pixels, score, class."""
 
 
-def result(*seen: Seen, pixels: np.ndarray = BLANK) -> Results:
-    return Results(pixels, path="", names=NAMES, boxes=torch.tensor(seen or np.zeros((0, 6)), dtype=torch.float32))
+def result(*seen: Seen, pixels: np.ndarray = BLANK) -> Detections:
+    found = rows(*seen)
+    height, width = pixels.shape[:2]
+    return Detections(
+        names=NAMES, width=width, height=height, boxes=found[:, :4], scores=found[:, 4], classes=found[:, 5].astype(int)
+    )
+
+
+def rows(*seen: Seen) -> np.ndarray:
+    """(n, 6) boxes with their scores and classes, as trackers take them."""
+    return np.array(seen or np.zeros((0, 6)), np.float32)
 
 
 def moving(frames: int, *, start: float, step: float, top: float, score: float = 0.9, kind: int = 0) -> Sequence[Seen]:

@@ -4,13 +4,13 @@ from ultralytics.trackers.track import TRACKER_MAP
 
 from yolo_backend.video.tracking import APPEARANCE, Tracker, parameters_for, trackers
 
-from .scenes import BLANK, Seen, moving, result
+from .scenes import BLANK, Seen, moving, rows
 
 
 def followed(name: str, frames: list[list[Seen]], **given: object) -> list[dict[int, int]]:
     """Per frame the index of each object's box, by the object's number."""
     tracker = Tracker(name, parameters_for(name, given, least_score=0.5))  # type: ignore[arg-type]
-    return [dict(tracker.update(result(*seen).boxes.cpu().numpy(), BLANK)) for seen in frames]
+    return [dict(tracker.update(rows(*seen), BLANK)) for seen in frames]
 
 
 def test_every_tracker_of_the_library_is_there_with_its_parameters() -> None:
@@ -55,7 +55,7 @@ def test_videos_at_the_same_time_do_not_touch_each_other(name: str) -> None:
     together: tuple[list[dict[int, int]], list[dict[int, int]]] = [], []
     for pair in zip(one, other, strict=True):
         for tracker, seen, found in zip((first, second), pair, together, strict=True):
-            found.append(dict(tracker.update(result(*seen).boxes.cpu().numpy(), BLANK)))
+            found.append(dict(tracker.update(rows(*seen), BLANK)))
     assert together == alone
 
 
@@ -99,8 +99,8 @@ def test_the_cameras_motion_is_taken_out() -> None:
         found = []
         for shift in shifts:
             pixels = np.repeat(ground[:400, shift : shift + 400, None], 3, axis=2).copy()
-            boxes = result((380 - shift, 100, 420 - shift, 140, 0.9, 0), pixels=pixels).boxes.cpu().numpy()
-            found += [number for number, _ in tracker.update(boxes, pixels)]
+            box = (380 - shift, 100, 420 - shift, 140, 0.9, 0)
+            found += [number for number, _ in tracker.update(rows(box), pixels)]
         seen[method] = found
     assert seen["sparseOptFlow"] == [1] * len(shifts)
     assert len(seen["none"]) < len(shifts)

@@ -15,8 +15,7 @@ from yolo_backend.controls.classes import ClassMap, match_classes
 from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag, Source
 
 if TYPE_CHECKING:
-    from ultralytics.engine.results import Results
-
+    from yolo_backend.inference import Detections
     from yolo_backend.media import Picture
     from yolo_backend.settings import Settings
 
@@ -203,16 +202,12 @@ class ImageControl(Control):
     object_tag: ClassVar[str] = "Image"
 
     @abstractmethod
-    def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
+    def regions(self, result: Detections, picture: Picture) -> Iterator[Region]:
         """Turn what the model found on ``picture`` into regions, in the order of their scores."""
 
-    def kept(self, result: Results) -> list[Found]:
+    def kept(self, result: Detections) -> list[Found]:
         """Return the objects of a result that a label wants, in their order."""
-        objects = result.boxes if result.obb is None else result.obb
-        if objects is None:
-            return []
-        objects = objects.cpu().numpy()
-        return self.kept_of(result.names, objects.cls, objects.conf)
+        return self.kept_of(result.names, result.classes, result.scores)
 
     def region(self, found: Found, value: dict[str, Any], picture: Picture) -> Iterator[Region]:
         """Yield the regions of one object: one, or two with one id where shape and label are two tags.

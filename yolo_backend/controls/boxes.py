@@ -7,30 +7,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ultralytics.engine.results import Results
+    from yolo_backend.inference import Detections
 
 
-def upright_boxes(result: Results) -> np.ndarray:
+def upright_boxes(result: Detections) -> np.ndarray:
     """Return the (n, 4) boxes of a result in percent of the image: left, top, width, height, within the image."""
-    height, width = result.orig_shape
-    found = (result.boxes if result.obb is None else result.obb).cpu().numpy()
-    corners = found.xyxy.reshape(-1, 4).astype(float) / (width, height, width, height)
-    percent = np.clip(corners, 0, 1) * 100
+    width, height = result.width, result.height
+    percent = np.clip(result.boxes.astype(float) / (width, height, width, height), 0, 1) * 100
     return np.hstack([percent[:, :2], percent[:, 2:] - percent[:, :2]])
 
 
-def rotated_boxes(result: Results) -> np.ndarray:
+def rotated_boxes(result: Detections) -> np.ndarray:
     """Return the (n, 5) boxes of a result: centre x, centre y, width, height in percent of the image, degrees.
 
     Width and height are percent of the image's width and height, as if the box were not rotated: this is how Label
     Studio keeps them. The rotation is clockwise, about the centre.
     """
-    height, width = result.orig_shape
-    scale = np.array([100 / width, 100 / height, 100 / width, 100 / height])
-    if result.obb is None:
-        boxes = result.boxes.cpu().numpy().xywhn.reshape(-1, 4).astype(float) * 100
-        return np.hstack([boxes, np.zeros((len(boxes), 1))])
-    boxes = result.obb.cpu().numpy().xywhr.reshape(-1, 5).astype(float)
+    if result.rotated is None:
+        boxes = upright_boxes(result)
+        return np.column_stack([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:], np.zeros(len(boxes))])
+    scale = np.array([100 / result.width, 100 / result.height, 100 / result.width, 100 / result.height])
+    boxes = result.rotated.astype(float)
     return np.hstack([boxes[:, :4] * scale, np.degrees(boxes[:, 4:])])
 
 

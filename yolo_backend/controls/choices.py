@@ -12,8 +12,7 @@ from yolo_backend.controls.classes import match_classes
 from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
 
 if TYPE_CHECKING:
-    from ultralytics.engine.results import Results
-
+    from yolo_backend.inference import Detections
     from yolo_backend.media import Picture
     from yolo_backend.settings import Settings
 
@@ -29,9 +28,9 @@ class ClassControl(ImageControl):
         False, "Let the model see the whole picture, padded to a square. Otherwise it sees the square in the middle."
     )
 
-    def chosen(self, result: Results) -> list[Found]:
+    def chosen(self, result: Detections) -> list[Found]:
         """Return the labels of the likeliest classes above their thresholds, the likeliest first, at most `most`."""
-        scores = result.probs.data.cpu().numpy()
+        scores = result.probabilities
         best: dict[Label, Found] = {}
         for found in self.kept_of(result.names, range(len(scores)), scores):
             if found.label not in best or best[found.label].score < found.score:
@@ -68,7 +67,7 @@ class Choices(ClassControl):
             made = made.with_fields({"most": len(tag.labels)})
         return made, problems
 
-    def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
+    def regions(self, result: Detections, picture: Picture) -> Iterator[Region]:
         """Yield what is chosen, if anything is."""
         chosen = self.chosen(result)
         yield from self.whole(chosen, [found.label.value for found in chosen])
@@ -87,7 +86,7 @@ class Taxonomy(ClassControl):
         leaves = [label for label in self.labels if label.path not in branches]
         return match_classes(leaves, [0.0] * len(leaves), names, owner=str(self)).problems
 
-    def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
+    def regions(self, result: Detections, picture: Picture) -> Iterator[Region]:
         """Yield the path of what is chosen, if anything is."""
         chosen = self.chosen(result)
         yield from self.whole(chosen, [list(found.label.path) for found in chosen])

@@ -11,8 +11,7 @@ from yolo_backend.controls.boxes import rotated_boxes, upright_boxes
 from yolo_backend.controls.rectangle_labels import BoxControl
 
 if TYPE_CHECKING:
-    from ultralytics.engine.results import Results
-
+    from yolo_backend.inference import Detections
     from yolo_backend.media import Picture
 
 
@@ -24,7 +23,7 @@ class EllipseLabels(BoxControl):
     shape_tag: ClassVar[str] = "Ellipse"
     kind: ClassVar[str] = "ellipse"
 
-    def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
+    def regions(self, result: Detections, picture: Picture) -> Iterator[Region]:
         """Yield a region for each box that a label wants."""
         if self.model_obb:
             boxes = rotated_boxes(result)

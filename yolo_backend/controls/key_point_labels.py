@@ -15,8 +15,7 @@ from yolo_backend.controls.rectangle_labels import RectangleLabels
 from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
 
 if TYPE_CHECKING:
-    from ultralytics.engine.results import Results
-
+    from yolo_backend.inference import Detections
     from yolo_backend.media import Picture
     from yolo_backend.settings import Settings
 
@@ -106,17 +105,15 @@ class KeyPointLabels(ImageControl):
         ]
         return (*problems, *(self.boxes.class_problems(names) if self.boxes else ()))
 
-    def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
+    def regions(self, result: Detections, picture: Picture) -> Iterator[Region]:
         """Yield the points of each object, and its box if there is a control to hold it."""
-        if result.keypoints is None or not len(result.boxes):
+        if result.points is None or not len(result):
             return
-        found = result.boxes.cpu().numpy()
-        percent = result.keypoints.cpu().numpy().xyn * 100
-        visible = result.keypoints.conf
-        sure = np.ones(percent.shape[:2]) if visible is None else visible.cpu().numpy()
+        percent = result.points[..., :2] / (result.width, result.height) * 100
+        sure = result.points[..., 2] if result.points.shape[2] > 2 else np.ones(percent.shape[:2])
         boxes = upright_boxes(result)
         held = {box.index: box for box in self.boxes.kept(result)} if self.boxes else {}
-        for index, (number, score) in enumerate(zip(found.cls.astype(int), found.conf.tolist(), strict=True)):
+        for index, (number, score) in enumerate(zip(result.classes.tolist(), result.scores.tolist(), strict=True)):
             name = result.names[number].casefold()
             points = [
                 point

@@ -12,10 +12,11 @@ from yolo_backend.controls.attributes import attribute
 from yolo_backend.controls.base import ImageControl, Region
 
 if TYPE_CHECKING:
-    from ultralytics.engine.results import Results
-
+    from yolo_backend.inference import Detections
     from yolo_backend.media import Picture
 
+FINER = 2
+"""Masks are drawn at most so many times larger than the model's input before their outlines are followed."""
 UPSCALE = 4
 """An outline runs through the centres of a mask's border pixels: on an enlarged mask that is nearer to their edge."""
 
@@ -37,13 +38,20 @@ class PolygonLabels(ImageControl):
         high=50,
     )
 
-    def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
+    def regions(self, result: Detections, picture: Picture) -> Iterator[Region]:
         """Yield a region for each mask that a label wants and that has an outline of three points or more."""
+        if result.masks is None:
+            return
         for found in self.kept(result):
-            mask = result.masks.data[found.index].cpu().numpy()
+            # The model knows nothing finer than its own input.
+            letterbox = result.masks.letterbox
+            scale = min(1, FINER * letterbox.inner_width / picture.width)
+            width, height = max(round(picture.width * scale), 1), max(round(picture.height * scale), 1)
+            mask, left, top = result.masks.crop(found.index, width, height)
             points = outline(mask, tolerance=self.model_simplify / 100)
             if len(points) >= 3:
-                value = {"points": (points * 100).round(4).tolist(), "closed": True}
+                percent = np.clip((points + (left, top)) / (width, height), 0, 1) * 100
+                value = {"points": percent.round(4).tolist(), "closed": True}
                 yield from self.region(found, value, picture)
 
 
@@ -55,7 +63,7 @@ def outline(mask: np.ndarray, *, tolerance: float) -> np.ndarray:
         tolerance: the largest distance between the outlines, as a fraction of the diagonal of the object's box.
 
     Returns:
-        (points, 2) x and y as fractions of the mask's width and height; (0, 2) for an empty mask.
+        (points, 2) x and y in pixels of the mask, from the corner of its first; (0, 2) for an empty mask.
     """
     import cv2
 
@@ -74,4 +82,4 @@ def outline(mask: np.ndarray, *, tolerance: float) -> np.ndarray:
         distance = max(tolerance * float(np.hypot(inner.shape[0], inner.shape[1])), UPSCALE / 2)
         points = cv2.approxPolyDP(largest, distance, closed=True)[:, 0]
     # A pixel's centre is half a pixel from its corner, and a pixel was added on each side.
-    return np.clip(((points + 0.5) / UPSCALE - 1 + (left, top)) / mask.shape[::-1], 0, 1)
+    return np.clip((points + 0.5) / UPSCALE - 1 + (left, top), 0, mask.shape[::-1])

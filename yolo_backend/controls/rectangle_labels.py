@@ -11,8 +11,7 @@ from yolo_backend.controls.base import ImageControl, Region
 from yolo_backend.controls.boxes import about_corner, rotated_boxes, upright_boxes
 
 if TYPE_CHECKING:
-    from ultralytics.engine.results import Results
-
+    from yolo_backend.inference import Detections
     from yolo_backend.media import Picture
 
 
@@ -42,7 +41,7 @@ class RectangleLabels(BoxControl):
     shape_tag: ClassVar[str] = "Rectangle"
     kind: ClassVar[str] = "rectangle"
 
-    def regions(self, result: Results, picture: Picture) -> Iterator[Region]:
+    def regions(self, result: Detections, picture: Picture) -> Iterator[Region]:
         """Yield a region for each box that a label wants."""
         if self.model_obb:
             boxes = about_corner(rotated_boxes(result), aspect=picture.width / picture.height)

@@ -15,7 +15,7 @@ from yolo_backend.video.observe import Observer
 from yolo_backend.video.ranges import Ranges
 
 if TYPE_CHECKING:
-    from ultralytics.engine.results import Results
+    from yolo_backend.inference import Detections
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +63,11 @@ class _Timeline(Observer):
     def wants(self, frame: Frame) -> bool:
         return self._classified(frame) is not None
 
-    def see(self, frame: Frame, result: Results) -> None:
+    def see(self, frame: Frame, result: Detections) -> None:
         span = self._classified(frame)
         if span is None:
             return
-        scores = result.probs.data.cpu().numpy()
+        scores = result.probabilities
         on: dict[str, float] = {}
         for found in self._control.kept_of(self._names, range(len(scores)), scores):
             on[found.label.value] = max(found.score, on.get(found.label.value, 0))

@@ -21,8 +21,7 @@ from yolo_backend.video.observe import Observer
 from yolo_backend.video.tracking import APPEARANCE, CAMERA_MOTION, Parameter, Tracker, parameters_for, trackers
 
 if TYPE_CHECKING:
-    from ultralytics.engine.results import Results
-
+    from yolo_backend.inference import Detections
     from yolo_backend.settings import Settings
 
 DEFAULT_TRACKER = "botsort"
@@ -171,15 +170,15 @@ class _Objects(Observer):
         self._tracker = Tracker(control.model_tracker, control.all_tracker_parameters)
         self._objects: dict[int, _Object] = {}
 
-    def see(self, frame: Frame, result: Results) -> None:
-        boxes = result.boxes.cpu().numpy()
-        sure = boxes.conf >= self._control.confidence
-        boxes, percent = boxes[sure], upright_boxes(result)[sure]
+    def see(self, frame: Frame, result: Detections) -> None:
+        sure = result.scores >= self._control.confidence
+        percent, scores, classes = upright_boxes(result)[sure], result.scores[sure], result.classes[sure]
+        boxes = np.column_stack([result.boxes[sure], scores, classes])
         # A picture that the editor steps over is there for the tracker alone.
         shown = self._editor.shown(frame.start, frame.end)
         for number, index in self._tracker.update(boxes, frame.pixels):
             one = self._objects.setdefault(number, _Object())
-            kind, score = int(boxes.cls[index]), float(boxes.conf[index])
+            kind, score = int(classes[index]), float(scores[index])
             one.score_of[kind] = one.score_of.get(kind, 0) + score
             one.seen += 1
             if shown:

@@ -1,5 +1,6 @@
-"""Weights -> a loaded model -> results for a batch of pictures."""
+"""Weights -> a loaded model -> detections on pictures."""
 
+from yolo_backend.inference.detections import Detections as Detections
 from yolo_backend.inference.models import Model as Model
 from yolo_backend.inference.models import ModelStore as ModelStore
 from yolo_backend.inference.weights import MISSING as MISSING

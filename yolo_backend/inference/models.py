@@ -1,58 +1,58 @@
-"""Loaded models: each file once per process, predictions for a batch of pictures."""
+"""Loaded models: each file once per process, detections for any number of pictures."""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from yolo_backend.errors import WeightsError
+from yolo_backend.inference.detections import Detections
+from yolo_backend.inference.exports import Exports
+from yolo_backend.inference.letterbox import Letterbox, middle_square, padded_square, whole_strides
 from yolo_backend.inference.library import ultralytics
+from yolo_backend.inference.networks import Network, OpenVINONetwork, Outputs, load_network
+from yolo_backend.inference.outputs import read_output
 from yolo_backend.inference.weights import WeightsStore
 from yolo_backend.settings import Settings
 
-if TYPE_CHECKING:
-    from ultralytics.engine.results import Results
-
 logger = logging.getLogger(__name__)
-
-PADDING = 114
-_device_lock = threading.Lock()
-"""One forward pass at a time: each uses all cores, and two at once are slower than one after the other."""
 
 
 class Model:
-    """One loaded model. Safe to use from several threads."""
+    """One model. Safe to use from several threads.
 
-    def __init__(self, path: Path) -> None:
-        """Load weights.
+    Attributes:
+        task: of YOLO's: detect, segment, pose, obb or classify.
+        names: of its classes, by their numbers.
+    """
 
-        Raises:
-            WeightsError: the file is damaged, or holds something other than a YOLO model.
-        """
-        library = ultralytics()
-        started = time.monotonic()
-        try:
-            self._yolo = library.YOLO(path)
-            self.task: str = self._yolo.task
-            self.names: Mapping[int, str] = dict(self._yolo.names)
-        except Exception as error:  # the library raises many kinds here
-            reason = " ".join(str(error).split())
-            raise WeightsError(f"weights {path.name!r} can't be loaded: {reason}") from error
-        logger.info(
-            "Loaded %s: %s, %d classes, %.1f s", path.name, self.task, len(self.names), time.monotonic() - started
-        )
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.task = network.head.task
+        self.names: Mapping[int, str] = network.head.names
 
     @property
     def device(self) -> str:
         """Where it runs, such as "cpu" or "cuda:0"."""
-        return str(self._yolo.device)
+        return self._network.device
+
+    @property
+    def runtime(self) -> str:
+        """What runs it, such as "openvino"."""
+        return self._network.runtime
+
+    def swap(self, network: Network) -> None:
+        """Go on with another network of the same model; what is under way ends with the old one."""
+        self._network = network
 
     def predict(
         self,
@@ -63,7 +63,7 @@ class Model:
         max_det: int,
         imgsz: int | None,
         whole_image: bool = False,
-    ) -> list[Results]:
+    ) -> list[Detections]:
         """Run the model.
 
         Args:
@@ -71,40 +71,72 @@ class Model:
             confidence: the least score of a detection, from 0 to 1.
             iou: boxes that overlap by more are one object.
             max_det: most detections per image.
-            imgsz: pixels of the longer side for the model; None: what it was trained with.
-            whole_image: for classification, pad images to squares; the library cuts the square in the middle out of them.
+            imgsz: pixels of the longer side for the model; None: what it was made for.
+            whole_image: for classification, show it the image padded to a square; otherwise the square in the middle.
 
         Returns:
-            One result per image, in order, whatever the other images are.
+            The detections of each image, in order, whatever the other images are.
         """
-        options = {"conf": confidence, "iou": iou, "max_det": max_det, "verbose": False}
-        if imgsz is not None:
-            options["imgsz"] = imgsz
-        if self.task == "segment":
-            # Masks of the image's own size: those of the model's are padded, and too coarse for an outline.
-            options["retina_masks"] = True
-        if whole_image:
-            images = [_padded(image) for image in images]
-        results: list[Results] = [None] * len(images)
-        # The library pads images of different shapes to a square, so that a result would depend on its neighbours.
-        for indices in _same_shape(images):
-            with _device_lock:
-                found = self._yolo.predict([images[i] for i in indices], **options)
-            for index, result in zip(indices, found, strict=True):
-                results[index] = result
-        return results
+        network = self._network
+        size = _input_size(network, imgsz)
+        found: dict[int, Detections] = {}
+        # Each image has the input that it would have alone; those of one shape go together.
+        letterboxes = []
+        together: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, image in enumerate(images):
+            if self.task == "classify":
+                box = Letterbox(size[1], size[0], size[1], size[0], 0, 0)
+            else:
+                box = Letterbox.fit(image.shape[1], image.shape[0], size, stride=network.stride)
+            letterboxes.append(box)
+            together[box.height, box.width].append(index)
+
+        def made(index: int) -> np.ndarray:
+            if self.task == "classify":
+                return middle_square(padded_square(images[index]) if whole_image else images[index], size[0])
+            return letterboxes[index].apply(images[index])
+
+        def done(index: int, outputs: Outputs) -> None:
+            height, width = images[index].shape[:2]
+            if self.task == "classify":
+                found[index] = Detections(names=self.names, width=width, height=height, probabilities=outputs[0])
+            else:
+                found[index] = read_output(
+                    outputs,
+                    network.head,
+                    letterboxes[index],
+                    width=width,
+                    height=height,
+                    confidence=confidence,
+                    iou=iou,
+                    max_det=max_det,
+                )
+
+        for indices in together.values():
+            network.run(((index, made(index)) for index in indices), done)
+        return [found[index] for index in range(len(images))]
+
+    def least_scale(self, width: int, height: int, *, imgsz: int | None, whole_image: bool = False) -> float:
+        """Return how far a picture may be scaled down before the model gets to see less of it."""
+        size = _input_size(self._network, imgsz)
+        if self.task == "classify" and not whole_image:
+            return size[0] / min(width, height)
+        return min(size[0] / height, size[1] / width)
 
     def warm_up(self, **options: Any) -> None:
         """Predict nothing much: the first prediction takes longer than the others."""
-        self.predict([np.zeros((64, 64, 3), np.uint8)], **options)
+        height, width = _input_size(self._network, options.get("imgsz"))
+        self.predict([np.zeros((height * 3 // 4, width, 3), np.uint8)], **options)
 
 
 class ModelStore:
     """The models in memory: loaded once, the least recently used one dropped first. Safe to use from several threads."""
 
     def __init__(self, settings: Settings, weights: WeightsStore) -> None:
+        self._settings = settings
         self._weights = weights
-        self._size = settings.model_cache_size
+        self._exports = Exports(settings.model_dir / "openvino")
+        self._exporter = ThreadPoolExecutor(1, thread_name_prefix="export")
         self._models: OrderedDict[tuple[Path, str], Model] = OrderedDict()
         self._locks: dict[tuple[Path, str], threading.Lock] = {}
         self._lock = threading.Lock()
@@ -123,36 +155,101 @@ class ModelStore:
                 if key in self._models:
                     self._models.move_to_end(key)
                     return self._models[key]
-            model = Model(key[0])
+            model = self._load(*key)
             with self._lock:
                 self._models[key] = model
-                while len(self._models) > self._size:
+                while len(self._models) > self._settings.model_cache_size:
                     dropped, _ = self._models.popitem(last=False)
                     self._locks.pop(dropped, None)
                     logger.info("Dropped %s from memory", dropped[0].name)
             return model
 
     def loaded(self) -> list[dict[str, str]]:
-        """Return what is in memory: names of files, what they are for, and where they run."""
+        """Return what is in memory: names of files, what they are for, and what runs them where."""
         with self._lock:
             return [
-                {"weights": path.name, "task": model.task, "device": model.device}
+                {"weights": path.name, "task": model.task, "runtime": model.runtime, "device": model.device}
                 for (path, _), model in self._models.items()
             ]
 
+    def _load(self, path: Path, digest: str) -> Model:
+        started = time.monotonic()
+        device = choose_device(self._settings.device)
+        exported = path.suffix == ".pt" and _wants_openvino(self._settings.runtime, device)
+        network: Network | None = self._exported(path, digest) if exported else None
+        made = network is not None
+        if network is None:
+            network = load_network(path, device, batch_size=self._settings.batch_size)
+        model = Model(network)
+        logger.info(
+            "Loaded %s: %s, %d classes, %s on %s, %.1f s",
+            path.name,
+            model.task,
+            len(model.names),
+            model.runtime,
+            model.device,
+            time.monotonic() - started,
+        )
+        if exported and not made:
+            self._exporter.submit(self._export, model, path, digest)
+        return model
 
-def _padded(image: np.ndarray) -> np.ndarray:
-    """Return the image in the middle of a square of the grey that the library pads with."""
-    height, width = image.shape[:2]
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    square = np.full((side, side, 3), PADDING, np.uint8)
-    square[top : top + height, left : left + width] = image
-    return square
+    def _exported(self, path: Path, digest: str) -> OpenVINONetwork | None:
+        found = self._exports.find(path, digest)
+        try:
+            return None if found is None else OpenVINONetwork(found)
+        except Exception as error:  # of many kinds
+            logger.warning("The network in %s can't be used: %s", found, " ".join(str(error).split()))
+            return None
+
+    def _export(self, model: Model, path: Path, digest: str) -> None:
+        """Make a network for OpenVINO and let the model go on with it."""
+        try:
+            network = OpenVINONetwork(self._exports.make(path, digest))
+            # Compiled before somebody waits for it.
+            Model(network).warm_up(confidence=0.5, iou=0.7, max_det=1, imgsz=None)
+            model.swap(network)
+            logger.info("%s goes on in OpenVINO", path.name)
+        except WeightsError as error:
+            logger.warning("%s stays with PyTorch: %s", path.name, error)
+        except Exception:
+            logger.exception("%s stays with PyTorch", path.name)
 
 
-def _same_shape(images: Sequence[np.ndarray]) -> list[list[int]]:
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, image in enumerate(images):
-        groups.setdefault(image.shape, []).append(index)
-    return list(groups.values())
+def choose_device(wanted: str) -> str:
+    """Return the device that ``DEVICE`` means here, such as "cpu" or "cuda:0".
+
+    Raises:
+        WeightsError: this machine has no such device.
+    """
+    ultralytics()
+    import torch
+
+    if wanted == "cpu":
+        return wanted
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    has_mps = torch.backends.mps.is_available()
+    if wanted == "auto":
+        return "cuda:0" if gpus else "mps" if has_mps else "cpu"
+    if wanted.startswith("cuda") and int(wanted.partition(":")[2] or 0) < gpus:
+        return wanted if ":" in wanted else "cuda:0"
+    if wanted == "mps" and has_mps:
+        return wanted
+    there = [*(f"cuda:{number}" for number in range(gpus)), *(["mps"] if has_mps else []), "cpu"]
+    raise WeightsError(f"DEVICE={wanted} is not there: this machine has {', '.join(there)}")
+
+
+def _wants_openvino(runtime: str, device: str) -> bool:
+    there = importlib.util.find_spec("openvino") is not None
+    return there and (runtime == "openvino" or (runtime == "auto" and device == "cpu"))
+
+
+def _input_size(network: Network, imgsz: int | None) -> tuple[int, int]:
+    """Return the height and width of the largest input; a network of a fixed size has that, whatever is asked."""
+    if imgsz is None or network.stride is None:
+        height, width = network.size
+    else:
+        height = width = imgsz
+    if network.stride is None or network.head.task == "classify":
+        return height, width
+    return whole_strides(height, network.stride), whole_strides(width, network.stride)

@@ -17,7 +17,8 @@ from yolo_backend.settings import BUNDLED_MODELS, Settings
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".pt",)
+SUFFIXES = (".pt", ".onnx", ".tflite", ".engine", "_openvino_model")
+"""Ends of the names of weights: PyTorch's and those of exported models. The last is a directory."""
 MISSING = "missing"
 """Stands for the digest of weights that aren't there."""
 RETRY_SECONDS = 60
@@ -29,7 +30,7 @@ class WeightsStore:
 
     def __init__(self, settings: Settings) -> None:
         self.roots = list(dict.fromkeys(path.resolve() for path in (settings.model_root, BUNDLED_MODELS)))
-        self._digests: dict[Path, tuple[tuple[int, int, int], str]] = {}
+        self._digests: dict[Path, tuple[tuple[tuple[int, int, int], ...], str]] = {}
         self._failed_downloads: dict[str, tuple[float, str]] = {}
         self._download_lock = threading.Lock()
 
@@ -43,12 +44,12 @@ class WeightsStore:
         for root in self.roots:
             try:
                 path = (root / relative).resolve()
-                is_file = path.is_file()
+                is_there = path.is_dir() if path.name.endswith("_openvino_model") else path.is_file()
             except (OSError, RuntimeError) as error:  # a name that is too long, a link to itself
                 raise WeightsError(f"weights {name[:60]!r} can't be looked up: {error}") from None
             if not path.is_relative_to(root):
                 raise WeightsError(f"weights {name!r} lead out of {root}; put the file itself there")
-            if is_file:
+            if is_there:
                 return path
         return None
 
@@ -73,15 +74,10 @@ class WeightsStore:
             return MISSING
 
     def _digest(self, path: Path) -> str:
-        status = path.stat()
-        state = (status.st_mtime_ns, status.st_size, status.st_ino)
+        state = _state(path)
         known = self._digests.get(path)
         if known is None or known[0] != state:
-            with path.open("rb") as file:
-                digest = hashlib.sha256()
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-            known = self._digests[path] = (state, digest.hexdigest())
+            known = self._digests[path] = (state, sha256(path))
         return known[1]
 
     def available(self) -> list[str]:
@@ -91,7 +87,7 @@ class WeightsStore:
             for root in self.roots
             for suffix in SUFFIXES
             for path in root.rglob(f"*{suffix}")
-            if path.is_file() and path.resolve().is_relative_to(root) and not path.parent.name.startswith(".")
+            if path.exists() and path.resolve().is_relative_to(root) and not path.parent.name.startswith(".")
         }
         return sorted(names)
 
@@ -129,6 +125,25 @@ class WeightsStore:
         return f"Put the file into {self.roots[0]}, or name in model_path what can be used now: {there}"
 
 
+def _state(path: Path) -> tuple[tuple[int, int, int], ...]:
+    """Return what changes when a file, or one in a directory, is replaced."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return tuple((status.st_mtime_ns, status.st_size, status.st_ino) for status in map(Path.stat, files))
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hex; of a directory, that of its files with their names."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    for one in files:
+        if one != path:
+            digest.update(f"{one.relative_to(path).as_posix()}\0{one.stat().st_size}\0".encode())
+        with one.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
 def _relative_path(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if (
@@ -141,8 +156,8 @@ def _relative_path(name: str) -> PurePosixPath:
         or ".." in path.parts
     ):
         raise WeightsError(f"model_path={name!r} is not allowed: name a file in the service's MODEL_ROOT")
-    if path.suffix not in SUFFIXES:
+    if not path.name.endswith(SUFFIXES):
         raise WeightsError(
-            f"model_path={name!r} is not the name of a {' or '.join(SUFFIXES)} file, such as demo-detect.pt"
+            f"model_path={name!r} is not the name of weights, such as demo-detect.pt; it ends in {', '.join(SUFFIXES)}"
         )
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,13 +26,21 @@ class MediaLoader:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def picture(self, value: object, *, task_id: object, label_studio: LabelStudio) -> Picture:
+    def picture(
+        self,
+        value: object,
+        *,
+        task_id: object,
+        label_studio: LabelStudio,
+        least_scale: Callable[[int, int], float] | None = None,
+    ) -> Picture:
         """Return the image that ``value`` names.
 
         Args:
             value: What a task's data holds: of any type, since it comes from outside.
             task_id: The task's id; cloud storage can't be opened without.
             label_studio: The server that paths belong to, and the only one that gets its token.
+            least_scale: See `decode`.
 
         Raises:
             MediaError: it can't be fetched or decoded; the reason, and what was asked for.
@@ -40,7 +48,7 @@ class MediaLoader:
         source = self._locate(value, task_id, label_studio)
         data = b"".join(self._parts(source, label_studio))
         try:
-            return decode(data, max_megapixels=self._settings.max_image_megapixels)
+            return decode(data, max_megapixels=self._settings.max_image_megapixels, least_scale=least_scale)
         except MediaError as error:
             raise MediaError(f"{source.name}: {error}") from None
 

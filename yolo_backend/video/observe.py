@@ -12,9 +12,9 @@ import numpy as np
 from yolo_backend.video.frames import Frame
 
 if TYPE_CHECKING:
-    from ultralytics.engine.results import Results
+    from yolo_backend.inference import Detections
 
-Predict = Callable[[Sequence[np.ndarray]], "list[Results]"]
+Predict = Callable[[Sequence[np.ndarray]], "list[Detections]"]
 """Runs a model on pictures, each (H, W, 3) uint8, BGR."""
 
 
@@ -26,7 +26,7 @@ class Observer(ABC):
         return True
 
     @abstractmethod
-    def see(self, frame: Frame, result: Results) -> None:
+    def see(self, frame: Frame, result: Detections) -> None:
         """Take in what the model found on the next frame that was wanted."""
 
     @abstractmethod

@@ -12,15 +12,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import yaml
 
 from yolo_backend.inference.library import ultralytics
-
-if TYPE_CHECKING:
-    from ultralytics.engine.results import Boxes
 
 Parameter = bool | int | float | str
 
@@ -75,17 +72,19 @@ class Tracker:
         logging.getLogger("ultralytics").addFilter(_not_of_camera_motion)
         self._tracker: Any = TRACKER_MAP[name](args=IterableSimpleNamespace(tracker_type=name, **parameters))
 
-    def update(self, boxes: Boxes, pixels: np.ndarray) -> list[tuple[int, int]]:
+    def update(self, boxes: np.ndarray, pixels: np.ndarray) -> list[tuple[int, int]]:
         """Follow the objects to the next frame.
 
         Args:
-            boxes: what the model found on it, n boxes as numpy arrays.
+            boxes: (n, 6) what the model found on it: left, top, right, bottom in pixels, score, class.
             pixels: (H, W, 3) uint8, BGR; the camera's motion is found from them.
 
         Returns:
             The number of each object that is seen on this frame, from 1, and the index of its box in ``boxes``.
         """
-        tracks = self._tracker.update(boxes, pixels)
+        from ultralytics.engine.results import Boxes
+
+        tracks = self._tracker.update(Boxes(boxes.astype(np.float32), pixels.shape[:2]), pixels)
         pairs = ((int(row[-4]), int(row[-1])) for row in tracks)
         return [(track, index) for track, index in pairs if 0 <= index < len(boxes)]
 

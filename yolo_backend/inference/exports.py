@@ -1,0 +1,106 @@
+"""Networks for OpenVINO, made from PyTorch weights once and kept on disk.
+
+``python -m yolo_backend.inference.exports WEIGHTS DIRECTORY`` makes one; the service runs that as a process of its own,
+which doesn't slow down its answers and leaves no memory behind.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+
+from yolo_backend.errors import WeightsError
+from yolo_backend.inference.library import ultralytics
+from yolo_backend.inference.networks import OPENVINO_SUFFIX
+from yolo_backend.inference.weights import sha256
+from yolo_backend.settings import PROJECT_DIR
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+TIMEOUT = 1800  # seconds; the largest YOLO takes under a minute
+
+
+class Exports:
+    """The networks under one directory, by the content of the weights and the versions of the libraries."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def path(self, weights: Path, digest: str) -> Path:
+        """Return where the network of weights with this content is, or will be."""
+        made_by = f"{version('ultralytics-opencv-headless')}-{version('openvino')}"
+        return self.directory / f"{weights.stem}-{digest[:16]}-{made_by}{OPENVINO_SUFFIX}"
+
+    def find(self, weights: Path, digest: str) -> Path | None:
+        """Return the network's directory if it is there and undamaged."""
+        path = self.path(weights, digest)
+        return path if _is_whole(path) else None
+
+    def make(self, weights: Path, digest: str) -> Path:
+        """Make a network, unless it is there; of several processes one does, and the others wait for it.
+
+        Raises:
+            WeightsError: it can't be made, or not be kept.
+        """
+        path = self.path(weights, digest)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.directory / f".{path.name}.lock"):
+                if not _is_whole(path):
+                    _run_export(weights, path)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise WeightsError(f"no network for OpenVINO could be made of {weights.name}: {error}") from None
+        return path
+
+
+def export(weights: Path, directory: Path) -> None:
+    """Make a network of PyTorch weights; the directory is complete as soon as it is there."""
+    library = ultralytics()
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=directory.parent) as aside:
+        copy = Path(shutil.copyfile(weights, Path(aside) / "model.pt"))
+        yolo = library.YOLO(copy)
+        size = yolo.overrides.get("imgsz", 640)
+        made = Path(yolo.export(format="openvino", dynamic=True, imgsz=size, device="cpu", verbose=False))
+        manifest = {file.name: sha256(file) for file in sorted(made.iterdir())}
+        (made / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        shutil.rmtree(directory, ignore_errors=True)
+        made.rename(directory)
+
+
+def _run_export(weights: Path, directory: Path) -> None:
+    command = [sys.executable, "-m", "yolo_backend.inference.exports", str(weights), str(directory)]
+    done = subprocess.run(
+        command,
+        cwd=PROJECT_DIR,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        # After everybody who waits for an answer.
+        preexec_fn=(lambda: os.nice(10)) if hasattr(os, "nice") else None,
+    )
+    if done.returncode or not _is_whole(directory):
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise subprocess.SubprocessError(said[-1])
+
+
+def _is_whole(directory: Path) -> bool:
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        return bool(manifest) and all(sha256(directory / name) == digest for name, digest in manifest.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+if __name__ == "__main__":
+    export(Path(sys.argv[1]), Path(sys.argv[2]))
