@@ -9,10 +9,9 @@ import time
 from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 
 from yolo_backend.engine import Prediction, with_unique_ids
-from yolo_backend.errors import MediaError
+from yolo_backend.errors import BackendError, LabelStudioAwayError
 from yolo_backend.label_studio import LabelStudio
 
 logger = logging.getLogger(__name__)
@@ -41,18 +40,6 @@ class _Parcel:
     key: str
     label_studio: LabelStudio
     tries: int = 0
-
-
-class _GaveUpError(Exception):
-    """Label Studio refuses this prediction, and would again."""
-
-
-class _TryAgainError(Exception):
-    """Label Studio may take it later; ``away`` if it can't be reached at all."""
-
-    def __init__(self, reason: str, *, away: bool = False) -> None:
-        super().__init__(reason)
-        self.away = away
 
 
 class Poster:
@@ -112,13 +99,13 @@ class Poster:
                 self._in_hand = parcel.delivery
             try:
                 self._post(parcel)
-            except _TryAgainError as error:
-                parcel.tries += not error.away
+            except LabelStudioAwayError as error:
+                parcel.tries += not error.unreachable
                 if parcel.tries < TRIES:
                     self._pause(error, parcel)
                 else:
                     self._settled(parcel, f"{error}, {TRIES} times")
-            except _GaveUpError as error:
+            except BackendError as error:
                 self._settled(parcel, str(error))
             except Exception as error:
                 logger.exception("Posting the prediction of task %s failed", parcel.delivery.task)
@@ -141,7 +128,7 @@ class Poster:
             while self._posted and next(iter(self._posted.values())) < now - FORGOTTEN:
                 self._posted.popitem(last=False)
 
-    def _pause(self, error: _TryAgainError, parcel: _Parcel) -> None:
+    def _pause(self, error: LabelStudioAwayError, parcel: _Parcel) -> None:
         with self._lock:
             self._in_hand = None
             pause = min(LONGEST_PAUSE, 2.0**self._failures)
@@ -155,11 +142,11 @@ class Poster:
 
     def _post(self, parcel: _Parcel) -> None:
         if parcel.computation.exception() is not None:
-            raise _GaveUpError("it could not be predicted")
+            raise BackendError("it could not be predicted")
         prediction = with_unique_ids(parcel.computation.result(), parcel.key)
         label_studio, task = parcel.label_studio, parcel.delivery.task
         # Another process, or this one before an answer got lost, may have posted it.
-        known = self._call(label_studio, "GET", f"/api/predictions/?task={task}")
+        known = label_studio.ask("GET", f"/api/predictions/?task={task}")
         if any(one.get("model_version") == prediction.model_version for one in known if isinstance(one, dict)):
             return
         body = {
@@ -168,17 +155,4 @@ class Poster:
             "score": prediction.score,
             "model_version": prediction.model_version,
         }
-        self._call(label_studio, "POST", "/api/predictions/", body)
-
-    def _call(self, label_studio: LabelStudio, method: str, path: str, body: object = None) -> Any:
-        try:
-            status, answer = label_studio.call(method, path, body)
-        except MediaError as error:
-            raise _TryAgainError(str(error), away=True) from None
-        if 200 <= status < 300:
-            return answer
-        if status in (408, 425, 429) or status >= 500:
-            raise _TryAgainError(f"Label Studio answered {status}")
-        if status in (401, 403):
-            raise _GaveUpError(f"Label Studio answered {status}: {label_studio.advice()}")
-        raise _GaveUpError(f"Label Studio answered {status}: {str(answer)[:200]}")
+        label_studio.ask("POST", "/api/predictions/", body)

@@ -15,3 +15,19 @@ class MediaError(BackendError):
 
 class WeightsError(BackendError):
     """Weights are missing, not allowed, or not what a control needs."""
+
+
+class LabelStudioError(BackendError):
+    """Label Studio refuses what it is asked, and would again."""
+
+
+class LabelStudioAwayError(LabelStudioError):
+    """Label Studio can't do what it is asked now, but may later.
+
+    Attributes:
+        unreachable: it did not even answer, so that it isn't known whether it did what it was asked.
+    """
+
+    def __init__(self, reason: str, *, unreachable: bool = False) -> None:
+        super().__init__(reason)
+        self.unreachable = unreachable

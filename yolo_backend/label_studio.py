@@ -10,12 +10,13 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from yolo_backend.errors import MediaError
+from yolo_backend.errors import LabelStudioAwayError, LabelStudioError, MediaError
 from yolo_backend.media.transport import canonical, chunks, origin, public, send, shortened
 from yolo_backend.settings import Settings
 
@@ -120,14 +121,14 @@ class LabelStudio:
         other = self.credential.authorization(refused=headers["Authorization"])
         return {"Authorization": other} if other != headers["Authorization"] else None
 
-    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    def call(self, method: str, path: str, body: object = None, *, timeout: float = CALL_TIMEOUT) -> tuple[int, Any]:
         """Call Label Studio's API; return the status and the answer, from JSON where it is JSON.
 
         Raises:
-            MediaError: no answer, or no access token.
+            MediaError: no answer within ``timeout`` seconds, or no access token.
         """
         url = self.address(path)
-        deadline = time.monotonic() + CALL_TIMEOUT
+        deadline = time.monotonic() + timeout
         headers = self.headers_for(url)
         ask = partial(
             send, method, url, connect_timeout=CALL_TIMEOUT / 4, deadline=deadline, json=body, once=method != "GET"
@@ -142,6 +143,25 @@ class LabelStudio:
             return response.status_code, json.loads(text)
         except ValueError:
             return response.status_code, shortened(text.decode(errors="replace"))
+
+    def ask(self, method: str, path: str, body: object = None, *, timeout: float = CALL_TIMEOUT) -> Any:
+        """Call Label Studio's API, and return the answer to a call that was successful.
+
+        Raises:
+            LabelStudioAwayError: it can't be reached or has trouble of its own; later it may go well.
+            LabelStudioError: it refuses.
+        """
+        try:
+            status, answer = self.call(method, path, body, timeout=timeout)
+        except MediaError as error:
+            raise LabelStudioAwayError(str(error), unreachable=True) from None
+        if 200 <= status < 300:
+            return answer
+        if status in (408, 425, 429) or status >= 500:
+            raise LabelStudioAwayError(f"Label Studio answered {status}")
+        if status in (401, 403):
+            raise LabelStudioError(f"Label Studio answered {status}: {self.advice()}")
+        raise LabelStudioError(f"Label Studio answered {status}: {shortened(_detail(answer))}")
 
     def advice(self) -> str:
         """Say what helps when this server refused to open something."""
@@ -296,6 +316,13 @@ def _credential(secret: str, said_by: str, *, url: str, settings: Settings) -> C
         connect_timeout=settings.connect_timeout,
         timeout=settings.download_timeout,
     )
+
+
+def _detail(answer: Any) -> str:
+    """Return what an answer says is wrong, without what Label Studio puts around it."""
+    if isinstance(answer, Mapping):
+        return str(answer.get("validation_errors") or answer.get("detail") or answer)
+    return str(answer)
 
 
 def _base_url(address: object) -> str | None:
