@@ -2,8 +2,10 @@
 
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,6 @@ chdir = str(Path(__file__).resolve().parent)
 sys.path.insert(0, chdir)
 
 from yolo_backend.errors import ConfigError
-from yolo_backend.inference.library import ultralytics
 from yolo_backend.settings import get_settings
 
 SPARE = 3  # seconds before gunicorn kills a worker that doesn't end
@@ -42,10 +43,22 @@ worker_tmp_dir = "/dev/shm" if sys.platform == "linux" else None
 control_socket_disable = True
 
 
+def on_starting(server: Any) -> None:
+    """Make the directory in which the workers count together, before any of them imports what counts."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="yolo-backend-metrics-", dir=worker_tmp_dir)
+
+
 def post_worker_init(worker: Any) -> None:
     """Import the YOLO library while nobody waits for it yet, and learn of the end in time to answer what is ready."""
-    threading.Thread(target=ultralytics, name="import", daemon=True).start()
+    from yolo_backend import metrics
     from yolo_backend.dispatch import get_dispatcher
+    from yolo_backend.inference.library import ultralytics
+
+    def get_ready() -> None:
+        ultralytics()
+        metrics.workers_ready.set(1)
+
+    threading.Thread(target=get_ready, name="import", daemon=True).start()
 
     stop_gunicorn: Any = signal.getsignal(signal.SIGTERM)
 
@@ -63,3 +76,15 @@ def worker_exit(server: Any, worker: Any) -> None:
     get_dispatcher().close()
     logging.shutdown()
     os._exit(0)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Forget what a worker was doing, and keep what it has counted."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    """Remove the files of the metrics."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from yolo_backend import metrics
 from yolo_backend.engine import Prediction, with_unique_ids
 from yolo_backend.errors import BackendError, LabelStudioAwayError
 from yolo_backend.label_studio import LabelStudio
@@ -62,6 +63,7 @@ class Poster:
             if delivery in self._open:
                 return
             self._open.add(delivery)
+            metrics.predictions_to_post.set(len(self._open))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._post_all, name="poster", daemon=True)
                 self._thread.start()
@@ -79,6 +81,7 @@ class Poster:
                 return self._posted[delivery] > since - REMEMBERED
             if self._failures and delivery != self._in_hand:
                 self._open.discard(delivery)
+                metrics.predictions_to_post.set(len(self._open))
             return delivery in self._open
 
     def left(self) -> int:
@@ -120,6 +123,8 @@ class Poster:
         with self._lock:
             self._in_hand = None
             self._open.discard(parcel.delivery)
+            metrics.predictions_to_post.set(len(self._open))
+            metrics.predictions_posted.labels("refused" if refusal else "posted").inc()
             self._failures = 0
             if refusal is None:
                 self.posted += 1
@@ -134,6 +139,7 @@ class Poster:
             pause = min(LONGEST_PAUSE, 2.0**self._failures)
             self._failures += 1
             left = len(self._open)
+        metrics.post_retries.inc()
         logger.warning(
             "Posting to Label Studio failed (%s); %d predictions wait, the next try is in %.0f s", error, left, pause
         )

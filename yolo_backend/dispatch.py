@@ -17,6 +17,7 @@ from typing import Any
 
 from cachetools import TTLCache
 
+from yolo_backend import metrics
 from yolo_backend.delivery import Delivery, Poster
 from yolo_backend.engine import Engine, Prediction, Task, get_engine, task_keys, with_unique_ids
 from yolo_backend.label_studio import LabelStudio
@@ -88,6 +89,7 @@ class Dispatcher:
         work = self._begin(plan, version, tasks, label_studio, asked)
         with self._lock:
             self._waiting += 1
+        metrics.requests_waiting.inc()
         try:
             # Who can't be reached otherwise may have closed no more than its own direction.
             may_post = self._may_post(label_studio)
@@ -95,6 +97,7 @@ class Dispatcher:
         finally:
             with self._lock:
                 self._waiting -= 1
+            metrics.requests_waiting.dec()
         now, hung_up = time.monotonic(), asked.gone()
         predictions: list[Prediction | None] = []
         late = 0
@@ -115,6 +118,7 @@ class Dispatcher:
             elif not failed and not (saved and not hung_up and self._has_been_dealt_with(delivery, asked.arrived, now)):
                 prediction = with_unique_ids(computation.result(), key)
             predictions.append(prediction)
+        metrics.tasks_late.inc(late)
         if late or (hung_up and may_post):
             logger.warning(
                 "Project %s: %s, %d of %d tasks go on in the background%s",
@@ -194,18 +198,24 @@ class Dispatcher:
         """Return the computation of each task: one that is done, one that is under way, or a new one."""
         names = [_name(version, task, label_studio) for task in tasks]
         work: list[Computation] = []
+        hits = 0
         new: dict[str, tuple[Task, Computation]] = {}
         with self._lock:
             for name, task in zip(names, tasks, strict=True):
                 if (kept := self._cache.get(name)) is not None:
                     computation = Computation()
                     computation.set_result(_unpacked(kept))
+                    hits += 1
                 elif name in self._running:
                     computation = self._running[name]
                 else:
                     computation = self._running[name] = Computation()
                     new[name] = task, computation
                 work.append(computation)
+        metrics.tasks_asked.labels("hit").inc(hits)
+        metrics.tasks_asked.labels("joined").inc(len(work) - hits - len(new))
+        metrics.tasks_asked.labels("miss").inc(len(new))
+        metrics.tasks_pending.inc(len(new))
         if new:
             self._pool.submit(self._compute, plan, new, label_studio, asked.project)
         return work
@@ -241,6 +251,10 @@ class Dispatcher:
             if 0 < len(packed) <= self._cache.maxsize:
                 self._cache[name] = packed
             self._running.pop(name, None)
+            metrics.cached_predictions.set(len(self._cache))
+            metrics.cached_bytes.set(self._cache.currsize)
+        metrics.tasks_pending.dec()
+        metrics.task_done(outcome)
         if isinstance(outcome, Exception):
             computation.set_exception(outcome)
         else:

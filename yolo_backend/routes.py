@@ -12,7 +12,7 @@ from functools import partial
 from flask import Flask, Response, g, has_request_context, jsonify, request
 from label_studio_ml.auth import open_to_all
 
-from yolo_backend import __version__
+from yolo_backend import __version__, metrics
 from yolo_backend.dispatch import Asked, Dispatcher
 from yolo_backend.inference.library import is_imported
 
@@ -21,8 +21,10 @@ RETRY_AFTER = 5  # seconds
 
 
 def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
-    """Give the application ``/ready`` and ``/status``, and a limit on predict requests."""
+    """Give the application ``/ready``, ``/status`` and ``/metrics``, and a limit on predict requests."""
     places = threading.BoundedSemaphore(dispatcher.settings.max_concurrent_predicts)
+
+    metrics.measure(app)
 
     @app.before_request
     def admit() -> tuple[Response, int] | None:
@@ -33,6 +35,7 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
         if g.admitted:
             return None
         dispatcher.refused += 1
+        metrics.requests_refused.inc()
         answer = jsonify(error="Too many predict requests at once (MAX_CONCURRENT_PREDICTS); ask again later")
         answer.headers["Retry-After"] = str(RETRY_AFTER)
         return answer, 503

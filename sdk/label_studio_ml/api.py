@@ -200,7 +200,7 @@ def versions() -> Response:
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Report nothing yet."""
+    """Report nothing; an application that measures itself puts its own function in this one's place."""
     return jsonify({})
 
 

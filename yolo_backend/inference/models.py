@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from yolo_backend import metrics
 from yolo_backend.errors import WeightsError
 from yolo_backend.inference.detections import Detections
 from yolo_backend.inference.exports import Exports
@@ -49,6 +50,11 @@ class Model:
     def runtime(self) -> str:
         """What runs it, such as "openvino"."""
         return self._network.runtime
+
+    @property
+    def weights_bytes(self) -> int:
+        """Memory of its weights."""
+        return self._network.weights_bytes
 
     def swap(self, network: Network) -> None:
         """Go on with another network of the same model; what is under way ends with the old one."""
@@ -112,8 +118,10 @@ class Model:
                     max_det=max_det,
                 )
 
-        for indices in together.values():
-            network.run(((index, made(index)) for index in indices), done)
+        with metrics.model_seconds.labels(self.task).time():
+            for indices in together.values():
+                network.run(((index, made(index)) for index in indices), done)
+        metrics.model_images.labels(self.task).inc(len(images))
         return [found[index] for index in range(len(images))]
 
     def least_scale(self, width: int, height: int, *, imgsz: int | None, whole_image: bool = False) -> float:
@@ -155,13 +163,16 @@ class ModelStore:
                 if key in self._models:
                     self._models.move_to_end(key)
                     return self._models[key]
-            model = self._load(*key)
+            with metrics.model_loads.labels("failed").count_exceptions():
+                model = self._load(*key)
+            metrics.model_loads.labels("loaded").inc()
             with self._lock:
                 self._models[key] = model
                 while len(self._models) > self._settings.model_cache_size:
                     dropped, _ = self._models.popitem(last=False)
                     self._locks.pop(dropped, None)
                     logger.info("Dropped %s from memory", dropped[0].name)
+                self._measure()
             return model
 
     def loaded(self) -> list[dict[str, str]]:
@@ -171,6 +182,9 @@ class ModelStore:
                 {"weights": path.name, "task": model.task, "runtime": model.runtime, "device": model.device}
                 for (path, _), model in self._models.items()
             ]
+
+    def _measure(self) -> None:
+        metrics.models_in_memory((model.task, model.runtime, model.weights_bytes) for model in self._models.values())
 
     def _load(self, path: Path, digest: str) -> Model:
         started = time.monotonic()
@@ -205,10 +219,14 @@ class ModelStore:
     def _export(self, model: Model, path: Path, digest: str) -> None:
         """Make a network for OpenVINO and let the model go on with it."""
         try:
-            network = OpenVINONetwork(self._exports.make(path, digest))
-            # Compiled before somebody waits for it.
-            Model(network).warm_up(confidence=0.5, iou=0.7, max_det=1, imgsz=None)
+            with metrics.exports_running.track_inprogress(), metrics.exports.labels("failed").count_exceptions():
+                network = OpenVINONetwork(self._exports.make(path, digest))
+                # Compiled before somebody waits for it.
+                Model(network).warm_up(confidence=0.5, iou=0.7, max_det=1, imgsz=None)
+            metrics.exports.labels("made").inc()
             model.swap(network)
+            with self._lock:
+                self._measure()
             logger.info("%s goes on in OpenVINO", path.name)
         except WeightsError as error:
             logger.warning("%s stays with PyTorch: %s", path.name, error)

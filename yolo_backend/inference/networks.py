@@ -41,6 +41,7 @@ class Network(ABC):
         stride: an input must be a multiple of this; None if it must have ``size``.
         runtime: what runs it.
         device: where, such as "cpu" or "cuda:0".
+        weights_bytes: the memory that its weights take; 0 where that isn't known.
     """
 
     head: Head
@@ -48,6 +49,7 @@ class Network(ABC):
     stride: int | None
     runtime: str
     device: str
+    weights_bytes: int = 0
 
     @abstractmethod
     def run(self, inputs: Iterable[tuple[int, np.ndarray]], done: Callable[[int, Outputs], None]) -> None:
@@ -95,6 +97,8 @@ class LibraryNetwork(Network):
         self.runtime = "pytorch" if path.suffix == ".pt" else str(backend.format)
         self.device = device
         self._batch_size = batch_size
+        if path.suffix == ".pt":
+            self.weights_bytes = sum(one.nbytes for one in model.state_dict().values())
 
     def run(self, inputs: Iterable[tuple[int, np.ndarray]], done: Callable[[int, Outputs], None]) -> None:
         """Run the model in batches; see `Network.run`."""
@@ -154,7 +158,9 @@ class OpenVINONetwork(Network):
         )
         self.size = _height_and_width(metadata.get("imgsz"))
         self._core = openvino.Core()
-        model = self._core.read_model(next(directory.glob("*.xml")))
+        description = next(directory.glob("*.xml"))
+        model = self._core.read_model(description)
+        self.weights_bytes = description.with_suffix(".bin").stat().st_size
         self.stride = int(metadata.get("stride", 32)) if model.input().partial_shape.is_dynamic else None
         # The conversion of bytes to the numbers that the model wants is part of the network.
         steps = PrePostProcessor(model)

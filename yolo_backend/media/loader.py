@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yolo_backend import metrics
 from yolo_backend.errors import MediaError
 from yolo_backend.media import data_uri
 from yolo_backend.media.decode import Picture, decode
@@ -46,9 +47,11 @@ class MediaLoader:
             MediaError: it can't be fetched or decoded; the reason, and what was asked for.
         """
         source = self._locate(value, task_id, label_studio)
-        data = b"".join(self._parts(source, label_studio))
+        with metrics.fetch_seconds.time():
+            data = b"".join(self._parts(source, label_studio))
         try:
-            return decode(data, max_megapixels=self._settings.max_image_megapixels, least_scale=least_scale)
+            with metrics.decode_seconds.time():
+                return decode(data, max_megapixels=self._settings.max_image_megapixels, least_scale=least_scale)
         except MediaError as error:
             raise MediaError(f"{source.name}: {error}") from None
 
@@ -70,7 +73,7 @@ class MediaLoader:
         handle, name = tempfile.mkstemp(prefix="yolo-backend-")
         try:
             try:
-                with os.fdopen(handle, "wb") as file:
+                with metrics.fetch_seconds.time(), os.fdopen(handle, "wb") as file:
                     file.writelines(self._parts(source, label_studio))
             except OSError as error:
                 raise MediaError(f"{source.name}: can't be kept in a temporary file: {error.strerror}") from None
@@ -88,7 +91,9 @@ class MediaLoader:
 
     def _parts(self, source: Source, label_studio: LabelStudio) -> Iterator[bytes]:
         if not isinstance(source, Inline):
-            yield from stream(source, label_studio=label_studio, settings=self._settings)
+            for part in stream(source, label_studio=label_studio, settings=self._settings):
+                metrics.fetched_bytes.inc(len(part))
+                yield part
             return
         try:
             yield data_uri.read(source.uri, max_bytes=int(self._settings.max_download_mb * 1e6))
