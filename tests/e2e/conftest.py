@@ -46,9 +46,13 @@ def label_studio(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathF
 
 
 def _start(
-    config: pytest.Config, tmp_path_factory: pytest.TempPathFactory, stack: ExitStack, settings: dict[str, str]
+    config: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
+    stack: ExitStack,
+    settings: dict[str, str],
+    **options: str,
 ) -> Service:
-    service = Service(tmp_path_factory.mktemp("service"), settings)
+    service = Service(tmp_path_factory.mktemp("service"), settings, **options)
     servers = config.stash[_SERVERS]
     servers.append(service.server)
     stack.callback(servers.remove, service.server)
@@ -57,9 +61,9 @@ def _start(
 
 @pytest.fixture
 def start_service(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartService]:
-    """Starts a service with these settings, for one test."""
+    """Starts a service with these settings, for one test; ``app`` is another one to run in its place."""
     with ExitStack() as stack:
-        yield lambda **settings: _start(pytestconfig, tmp_path_factory, stack, settings)
+        yield lambda app="_wsgi:app", **settings: _start(pytestconfig, tmp_path_factory, stack, settings, app=app)
 
 
 @pytest.fixture(scope="session")

@@ -29,18 +29,21 @@ _SETTINGS = (
     "MAX_",
     "RESULT_",
     "GRACEFUL_",
+    "RUNTIME",
+    "DEVICE",
 )
 
 
 class Service:
     """Runs ``gunicorn -c gunicorn.conf.py _wsgi:app`` on a free port with the given settings.
 
-    ``directory`` is for what the service writes: its MODEL_DIR and the log.
+    ``directory`` is for what the service writes: its MODEL_DIR and the log. ``app`` is another one to run in its place.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, settings: Mapping[str, str], *, app: str = "_wsgi:app") -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
+        self._app = app
         self.server = ServerProcess("the service", log=directory / "service.log")
         self._basic_auth = (
             (settings["BASIC_AUTH_USER"], settings["BASIC_AUTH_PASS"]) if "BASIC_AUTH_USER" in settings else None
@@ -51,14 +54,18 @@ class Service:
         self._env |= {"PORT": str(port), "MODEL_DIR": str(directory / "data"), **settings}
 
     def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it, also once more after ``server.stop()``, at the same address."""
         self.server.start(
-            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "_wsgi:app"],
+            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", self._app],
             env=self._env,
             cwd=REPOSITORY,
             ready=lambda: answers(f"{self.url}/health", auth=self._basic_auth),
             timeout=60,
         )
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
