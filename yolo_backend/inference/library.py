@@ -5,9 +5,11 @@ Importing it takes seconds and hundreds of megabytes, so nothing imports it befo
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 
 from yolo_backend.settings import get_settings
@@ -44,6 +46,20 @@ def is_imported() -> bool:
     return _import.cache_info().currsize > 0
 
 
-def available_cores() -> int:
-    """Return how many cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def available_cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many cores this process may use: what it may run on, and what its container is limited to.
+
+    Args:
+        cgroups: where Linux tells a container's limits.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        if (limits := cgroups / "cpu.max").exists():
+            quota, period = limits.read_text().split()
+        else:
+            quota, period = ((cgroups / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        if int(quota) > 0:
+            cores = min(cores, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no container, or no limit: "max"
+        pass
+    return cores
