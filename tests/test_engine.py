@@ -214,6 +214,27 @@ def test_weights_of_another_task_are_left_out_once(engine: Engine, caplog: pytes
     assert caplog.text.count("needs weights for segment, and demo-detect.pt are for detect") == 1
 
 
+def test_boxes_do_not_go_with_points_whose_weights_are_of_another_task(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    points = '<KeyPointLabels name="p" toName="image" model_path="demo-detect.pt"><Label value="a"/></KeyPointLabels>'
+    plan = engine.plan(f"<View>{IMAGE}{rectangles('box')}{points}</View>")
+    (prediction,) = engine.predict(plan, [{"id": 1, "data": {"image": local("photo-01.jpg")}}], NOWHERE)
+    assert prediction is not None
+    assert {region["from_name"] for region in prediction.regions} == {"box"}
+    assert "needs weights for pose, and demo-detect.pt are for detect" in caplog.text
+
+
+def test_a_point_that_the_weights_do_not_have_is_named(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    labels = '<Label value="a" model_index="0"/><Label value="b" model_index="4"/>'
+    points = f'<KeyPointLabels name="p" toName="image" model_path="demo-pose.pt">{labels}</KeyPointLabels>'
+    task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
+    (prediction,) = engine.predict(engine.plan(f"<View>{IMAGE}{points}</View>"), [task], NOWHERE)
+    assert prediction is not None
+    assert {region["value"]["keypointlabels"][0] for region in prediction.regions} == {"a"}
+    assert caplog.text.count("label 'b': the weights have 4 points, and model_index is 4") == 1
+
+
 def test_requests_at_once_share_one_model(engine: Engine) -> None:
     task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
     plan = engine.plan(CONFIG)

@@ -199,14 +199,17 @@ class Engine:
                 reasons.append(f"{_names(one.controls)} left out: {error}")
                 logger.error("%s", reasons[-1])
                 continue
-            fitting = []
-            for control in one.controls:
+            fitting: list[Control] = []
+            waiting = list(one.controls)
+            while waiting:
+                control = waiting.pop(0)
                 if misfit := _misfit(control, one, model):
                     reasons.append(misfit)
                     self._warn_once([misfit])
+                    waiting = [*control.held, *waiting]
                 else:
                     fitting.append(control)
-                    self._warn_once(control.problems_with(model.task))
+                    self._warn_once(control.problems_with(model.task, model.points))
                 if model.task in control.yolo_tasks:
                     self._warn_once(control.class_problems(model.names))
             if fitting:

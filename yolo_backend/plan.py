@@ -89,7 +89,7 @@ def make_plan(xml: str, settings: Settings) -> Plan:
         problems += found
         if control is not None:
             controls.append(control)
-    filled = {name for control in controls for name in control.also_fills}
+    filled = {held.name for control in controls for held in control.held}
     controls = [control for control in controls if control.name not in filled]
     if not controls and not problems:
         tags = ", ".join(f"<{kind.tag}> on <{kind.object_tag}>" for kind in CONTROLS)

@@ -163,6 +163,31 @@ def test_rotated_ellipses_have_the_axes_of_their_boxes(angle: float) -> None:
     ) % 180 == pytest.approx(180, abs=0.01)
 
 
+@pytest.mark.parametrize("angle", ANGLES)
+@pytest.mark.parametrize("name", ["RectangleLabels", "EllipseLabels"])
+@pytest.mark.parametrize(("width", "height"), [(30, 600), (600, 30), (790, 30), (380, 380)])
+def test_long_boxes_have_no_number_that_label_studio_refuses(
+    name: str, width: float, height: float, angle: float
+) -> None:
+    found = result(obb=[[400, 200, width, height, angle, 0.9, 0]])
+    (region,) = regions(tag(name, 'model_obb="true"'), found)
+    value = region["value"]
+    assert max(value[key] for key in ("x", "y", "width", "height") if key in value) <= 100
+    if name == "EllipseLabels":
+        assert max(value["radiusX"], value["radiusY"]) <= 50
+        return
+    distances = np.linalg.norm(corners_of(found.rotated[0])[:, None] - corners(value)[None], axis=2)
+    assert distances.min(1).max() < 0.05
+
+
+def test_what_no_turn_makes_acceptable_is_cut_off() -> None:
+    """A box of 800 x 200 pixels from corner to corner of a square image."""
+    boxes = np.array([[50.0, 50, 125, 25, 45]])
+    ((*corner, width, height, _),) = about_corner(boxes, aspect=1).tolist()
+    assert max(corner) <= 100
+    assert (width, height) == (100, 25)
+
+
 def test_oriented_weights_give_upright_boxes_to_a_plain_tag() -> None:
     (region,) = regions(tag("RectangleLabels"), result(obb=[[400, 200, 200, 60, np.pi / 2, 0.9, 0]]))
     value = region["value"]
@@ -299,6 +324,61 @@ def test_key_points_name_the_box_of_their_object() -> None:
     assert [control.name for control in plan.controls] == ["b", "n"]
 
 
+def test_an_object_without_sure_points_keeps_its_box() -> None:
+    boxes = '<RectangleLabels name="b" toName="i" model_score_threshold="0.2"><Label value="dog"/></RectangleLabels>'
+    unsure = np.array(POSE)
+    unsure[1, :, 2] = 0.1
+    got = regions(tag("KeyPointLabels", labels=POINTS), result(boxes=POSE_BOXES, keypoints=unsure), beside=boxes)
+    assert [(r["from_name"], r["score"]) for r in got] == [("n", 0.9), ("b", 0.7)]
+    weak = [POSE_BOXES[0], [*POSE_BOXES[1][:4], 0.3, 1]]
+    got = regions(tag("KeyPointLabels", labels=POINTS), result(boxes=weak, keypoints=POSE), beside=boxes)
+    assert [(r["from_name"], r["score"]) for r in got] == [("n", 0.9), ("b", 0.3)]
+
+
+def test_labels_of_points_beside_labels_of_boxes() -> None:
+    """In one <Labels> for both, those without an index are no points."""
+    labels = '<Label value="dog"/><Label value="cat"/><Label value="nose" model_index="0"/>'
+    beside = f'<Labels name="l" toName="i">{labels}</Labels>'
+    got = regions('<KeyPoint name="n" toName="i"/>', result(boxes=POSE_BOXES, keypoints=POSE), beside=beside)
+    assert [r["value"]["labels"] for r in got if r["type"] == "labels"] == [["nose"], ["nose"]]
+
+
+def problems_of(xml: str) -> tuple[str, ...]:
+    return make_plan(f'<View><Image name="i" value="$i"/>{xml}</View>', Settings()).problems
+
+
+def test_a_point_goes_to_one_label() -> None:
+    labels = (
+        '<Label value="nose" model_index="0" predicted_values="cat"/>'
+        '<Label value="snout" model_index="0" predicted_values="dog, cat"/>'
+    )
+    xml = tag("KeyPointLabels", labels=labels)
+    (problem,) = problems_of(xml)
+    assert problem.endswith("label 'snout': point 0 goes to 'nose' where both want it")
+    (control,) = make_plan(f'<View><Image name="i" value="$i"/>{xml}</View>', Settings()).controls
+    picture = Picture(pixels=np.zeros((1, 1, 3), np.uint8), width=WIDTH, height=HEIGHT)
+    got = list(control.regions(result(boxes=POSE_BOXES, keypoints=POSE), picture))  # type: ignore[attr-defined]
+    assert [r["value"]["keypointlabels"] for r in got] == [["nose"], ["snout"]]
+
+
+def test_points_that_the_weights_do_not_have_are_named() -> None:
+    xml = tag("KeyPointLabels", labels=POINTS)
+    (control,) = make_plan(f'<View><Image name="i" value="$i"/>{xml}</View>', Settings()).controls
+    (problem,) = control.problems_with("pose", 3)
+    assert problem.endswith("label 'beyond': the weights have 3 points, and model_index is 9; it counts from 0")
+
+
+def test_a_tag_for_rotated_boxes_is_not_for_the_boxes_of_points() -> None:
+    beside = tag("RectangleLabels", 'model_obb="true"').replace('"n"', '"b"')
+    plan = make_plan(f'<View><Image name="i" value="$i"/>{beside}{tag("KeyPointLabels")}</View>', Settings())
+    assert [control.name for control in plan.controls] == ["b", "n"]
+
+
+def test_a_point_is_no_larger_than_a_narrow_image() -> None:
+    got = regions(tag("KeyPointLabels", 'model_point_size="1000"'), result(boxes=POSE_BOXES, keypoints=POSE), width=5)
+    assert {r["value"]["width"] for r in got} == {100}
+
+
 @pytest.mark.parametrize("shape", ["Rectangle", "Ellipse", "Polygon", "Brush", "KeyPoint"])
 def test_shape_and_label_in_two_tags_share_an_id(shape: str) -> None:
     mask = disk(60, (160, 140))
@@ -335,6 +415,30 @@ def test_choices(probabilities: list[float], attributes: str, expected: list[str
         "value": {"choices": expected},
         "score": pytest.approx(score, abs=1e-3),
     }
+
+
+@pytest.mark.parametrize("kind", ["Choices", "Taxonomy"])
+@pytest.mark.parametrize(
+    ("attributes", "image", "words"),
+    [
+        ('perRegion="true"', 'value="$i"', "what a region is"),
+        ('perregion="True" whenLabelValue="Cat"', 'value="$i"', "what a region is"),
+        ("", 'valueList="$i"', 'needs perItem="true"'),
+        ('perRegion="false"', 'value="$i"', None),
+        ('perItem="true"', 'valueList="$i"', None),
+        ('perRegion="true" model_skip="true"', 'value="$i"', "no tag"),
+    ],
+)
+def test_what_does_not_say_what_an_image_is_is_left_out(
+    kind: str, attributes: str, image: str, words: str | None
+) -> None:
+    plan = make_plan(f'<View><Image name="i" {image}/>{tag(kind, attributes, CHOICES)}</View>', Settings())
+    if words is None:
+        assert (len(plan.controls), plan.problems) == (1, ())
+    else:
+        assert plan.controls == ()
+        (problem,) = plan.problems
+        assert words in problem
 
 
 def test_taxonomy_is_the_path_to_the_node() -> None:

@@ -150,12 +150,17 @@ class Control(ABC):
         return min(self.label_thresholds, default=self.model_score_threshold)
 
     @property
-    def also_fills(self) -> frozenset[str]:
-        """Names of other control tags that this control fills in too, and that need no weights of their own."""
-        return frozenset()
+    def held(self) -> tuple[Control, ...]:
+        """Controls that this one fills in too; they are filled in alone where its weights are no good for it."""
+        return ()
 
-    def problems_with(self, task: str) -> list[str]:
-        """Say in words what weights for this YOLO task can't give, though they can be used."""
+    def problems_with(self, task: str, points: int = 0) -> list[str]:
+        """Say in words what weights can't give, though they can be used.
+
+        Args:
+            task: of YOLO's that they are for.
+            points: how many an object has, for pose.
+        """
         return []
 
     def wants_any(self, names: Mapping[int, str]) -> bool:

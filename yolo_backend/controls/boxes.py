@@ -31,8 +31,22 @@ def rotated_boxes(result: Detections) -> np.ndarray:
     return np.hstack([boxes[:, :4] * scale, np.degrees(boxes[:, 4:])])
 
 
+def about_centre(boxes: np.ndarray, *, aspect: float) -> np.ndarray:
+    """Return rotated boxes by their centres, in numbers that Label Studio accepts.
+
+    Args:
+        boxes: (n, 5) as `rotated_boxes` returns them.
+        aspect: the image's width divided by its height.
+
+    Returns:
+        (n, 5) x and y of the centre, width, height, degrees.
+    """
+    turned = _quarter_turns(boxes, aspect)
+    return _accepted(turned[..., :2], turned)
+
+
 def about_corner(boxes: np.ndarray, *, aspect: float) -> np.ndarray:
-    """Turn boxes given by their centres into boxes given by the corner that Label Studio rotates them about.
+    """Return rotated boxes by the corner that Label Studio turns them about, in numbers that it accepts.
 
     Args:
         boxes: (n, 5) as `rotated_boxes` returns them.
@@ -42,17 +56,39 @@ def about_corner(boxes: np.ndarray, *, aspect: float) -> np.ndarray:
     Returns:
         (n, 5) x and y of the rotated top-left corner, width, height, degrees.
     """
-    x, y, width, height, degrees = boxes.T
+    turned = _quarter_turns(boxes, aspect)
+    x, y, width, height, degrees = np.moveaxis(turned, -1, 0)
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    # From the centre to the corner, in units of a hundredth of the image's height in both directions.
+    # From the centre to the corner, in hundredths of the image's height in both directions.
     right, down = -width / 2 * aspect, -height / 2
-    across, along = (right * cos - down * sin) / aspect, right * sin + down * cos
-    # Turned by half a circle it is the same box with the opposite corner first. Where the corner is outside of the image,
-    # the one nearer to its middle is taken, and kept to 100 %: Label Studio refuses what is beyond.
-    first, opposite = np.stack([x + across, y + along]), np.stack([x - across, y - along])
-    outside = ((first < 0) | (first > 100)).any(0)
-    half_turn = outside & (np.hypot(*(first - 50)) > np.hypot(*(opposite - 50)))
-    sign = np.where(half_turn, -1, 1)
-    degrees = np.where(half_turn, degrees - np.sign(degrees + 1e-9) * 180, degrees)
-    corner = np.minimum(np.column_stack([x + sign * across, y + sign * along]), 100)
-    return np.column_stack([corner, width, height, degrees])
+    corners = np.stack([x + (right * cos - down * sin) / aspect, y + right * sin + down * cos], axis=-1)
+    return _accepted(corners, turned)
+
+
+def _quarter_turns(boxes: np.ndarray, aspect: float) -> np.ndarray:
+    """Return (4, n, 5) boxes: as they are, and by one, two and three right angles on, which are the same boxes."""
+    x, y, width, height, degrees = boxes.T
+    across, along = height / aspect, width * aspect
+    turns = []
+    for quarter in range(4):
+        sides = (across, along) if quarter % 2 else (width, height)
+        angle = degrees + 90 * quarter
+        turns.append(np.column_stack([x, y, *sides, np.where(angle > 180, angle - 360, angle)]))
+    return np.stack(turns)
+
+
+def _accepted(places: np.ndarray, turned: np.ndarray) -> np.ndarray:
+    """Return (n, 5) of each box the turn whose numbers are best: none above 100 %, and its place in the image.
+
+    Label Studio refuses numbers above 100: in an upright image a long box that stands has a width of more, unless it is
+    turned. Where no turn does, the box is cut off. A place in the image can be taken hold of.
+
+    Args:
+        places: (4, n, 2) x and y that go with the turns.
+        turned: (4, n, 5) the same boxes.
+    """
+    percent = np.concatenate([places, turned[..., 2:4]], axis=-1)
+    refused, outside = np.maximum(percent - 100, 0), np.maximum(-percent, 0)
+    best = (refused * 1000 + outside).sum(-1).round(4).argmin(0)
+    boxes = np.arange(turned.shape[1])
+    return np.column_stack([np.minimum(percent[best, boxes], 100), turned[best, boxes, 4]])

@@ -28,6 +28,22 @@ class ClassControl(ImageControl):
         False, "Let the model see the whole picture, padded to a square. Otherwise it sees the square in the middle."
     )
 
+    @classmethod
+    def from_tag(
+        cls, tag: ControlTag, shown: ObjectTag, config: LabelingConfig, settings: Settings
+    ) -> tuple[Control | None, list[str]]:
+        """Make the control of a tag; see `Control.from_tag`."""
+        made, problems = super().from_tag(tag, shown, config, settings)
+        if made is None:
+            return None, problems
+        # Label Studio reads the names of attributes in any case.
+        on = {name.lower() for name, value in tag.attributes.items() if value.lower() == "true"}
+        if "perregion" in on:
+            return None, [f"{tag} left out: with perRegion it says what a region is, and the model what an image is"]
+        if shown.source.pages and "peritem" not in on:
+            return None, [f'{tag} left out: on several pages it needs perItem="true", to say what each of them is']
+        return made, problems
+
     def chosen(self, result: Detections) -> list[Found]:
         """Return the labels of the likeliest classes above their thresholds, the likeliest first, at most `most`."""
         scores = result.probabilities

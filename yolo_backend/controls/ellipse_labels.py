@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from yolo_backend.controls.base import Region
-from yolo_backend.controls.boxes import rotated_boxes, upright_boxes
+from yolo_backend.controls.boxes import about_centre, rotated_boxes, upright_boxes
 from yolo_backend.controls.rectangle_labels import BoxControl
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class EllipseLabels(BoxControl):
     def regions(self, result: Detections, picture: Picture) -> Iterator[Region]:
         """Yield a region for each box that a label wants."""
         if self.model_obb:
-            boxes = rotated_boxes(result)
+            boxes = about_centre(rotated_boxes(result), aspect=picture.width / picture.height)
         else:
             boxes = upright_boxes(result)
             boxes[:, :2] += boxes[:, 2:] / 2

@@ -33,6 +33,11 @@ class KeyPoint:
     model_index: int
     classes: tuple[str, ...]
 
+    def is_also(self, other: KeyPoint) -> bool:
+        """Tell whether a point of some object is both."""
+        same_object = not self.classes or not other.classes or not set(self.classes).isdisjoint(other.classes)
+        return self.model_index == other.model_index and same_object
+
 
 MODEL_INDEX = Attribute(
     kind=int, doc="On a `<Label>`: the number of the point in the model, from 0.", low=0, high=10000
@@ -81,9 +86,9 @@ class KeyPointLabels(ImageControl):
         return made.with_fields(extra), problems
 
     @property
-    def also_fills(self) -> frozenset[str]:
+    def held(self) -> tuple[Control, ...]:
         """The rectangle control whose boxes come from this control's weights."""
-        return frozenset() if self.boxes is None else frozenset({self.boxes.name})
+        return () if self.boxes is None else (self.boxes,)
 
     @property
     def confidence(self) -> float:
@@ -94,6 +99,15 @@ class KeyPointLabels(ImageControl):
         """Tell whether a label is for a point of any of the model's classes."""
         known = {name.casefold() for name in names.values()}
         return any(not point.classes or known.intersection(point.classes) for point in self.points)
+
+    def problems_with(self, task: str, points: int = 0) -> list[str]:
+        """Say which labels are for points that the weights don't have."""
+        return [
+            f"{self}, label {point.label.value!r}: the weights have {points} points, and model_index is {point.model_index}; "
+            "it counts from 0"
+            for point in self.points
+            if point.model_index >= points
+        ]
 
     def class_problems(self, names: Mapping[int, str]) -> tuple[str, ...]:
         """Say which labels name classes that the model doesn't have."""
@@ -115,16 +129,15 @@ class KeyPointLabels(ImageControl):
         held = {box.index: box for box in self.boxes.kept(result)} if self.boxes else {}
         for index, (number, score) in enumerate(zip(result.classes.tolist(), result.scores.tolist(), strict=True)):
             name = result.names[number].casefold()
-            points = [
-                point
-                for point in self.points
-                if point.model_index < percent.shape[1]
-                and (not point.classes or name in point.classes)
-                and score >= point.threshold
-                and sure[index, point.model_index] >= self.model_point_threshold
-            ]
-            if not points:
-                continue
+            points: dict[int, KeyPoint] = {}
+            for point in self.points:
+                if (
+                    point.model_index < percent.shape[1]
+                    and (not point.classes or name in point.classes)
+                    and score >= point.threshold
+                    and sure[index, point.model_index] >= self.model_point_threshold
+                ):
+                    points.setdefault(point.model_index, point)
             box = held.get(index)
             parent = {}
             if self.boxes is not None and box is not None:
@@ -132,33 +145,47 @@ class KeyPointLabels(ImageControl):
                 value = {"x": x, "y": y, "width": width, "height": height, "rotation": 0}
                 yield from self.boxes.region(box, value, picture)
                 parent = {"parentID": self.boxes.local_id(index)}
-            for point in points:
+            for point in points.values():
                 x, y = percent[index, point.model_index].astype(float).round(4).tolist()
                 place = Found(index=f"{index}/{point.model_index}", label=point.label, score=score)
-                value = {"x": x, "y": y, "width": round(self.model_point_size * 100 / picture.width, 4)}
+                value = {"x": x, "y": y, "width": min(round(self.model_point_size * 100 / picture.width, 4), 100)}
                 for region in self.region(place, value, picture):
                     yield {**region, **parent}
 
 
 def _points(control: KeyPointLabels, problems: list[str]) -> Iterator[KeyPoint]:
+    # Where some labels say which point they are, the others are none: the labels of boxes, in a <Labels> for both.
+    by_place = not any("model_index" in label.attributes for label in control.labels)
+    taken: list[KeyPoint] = []
     for place, (label, threshold) in enumerate(zip(control.labels, control.label_thresholds, strict=True)):
-        index = label_attribute(label, ["model_index"], MODEL_INDEX, str(control), problems)
+        index = place if by_place else label_attribute(label, ["model_index"], MODEL_INDEX, str(control), problems)
+        if index is None:
+            continue
         classes = label.names if "predicted_values" in label.attributes else ()
-        yield KeyPoint(
+        point = KeyPoint(
             label=label,
             threshold=threshold,
-            model_index=place if index is None else index,
+            model_index=index,
             classes=tuple(sorted({name.casefold() for name in classes})),
         )
+        first = next((one for one in taken if one.is_also(point)), None)
+        if first is not None:
+            problems.append(
+                f"{control}, label {label.value!r}: point {index} goes to {first.label.value!r} where both want it"
+            )
+        taken.append(point)
+        yield point
 
 
 def _box_control(
     points: KeyPointLabels, shown: ObjectTag, config: LabelingConfig, settings: Settings
 ) -> RectangleLabels | None:
-    """Return the rectangle control on the same image that has no weights of its own, or the same."""
+    """Return the rectangle control on the same image that wants upright boxes of no weights of its own, or the same."""
     for tag in config.controls:
         if tag.tag in (RectangleLabels.tag, RectangleLabels.shape_tag) and tag.to_name == shown.name:
             boxes, _ = RectangleLabels.from_tag(tag, shown, config, settings)
-            if isinstance(boxes, RectangleLabels) and boxes.model_path in (None, points.model_path):
+            if not isinstance(boxes, RectangleLabels) or boxes.model_obb:
+                continue
+            if boxes.model_path in (None, points.model_path):
                 return boxes
     return None

@@ -26,7 +26,7 @@ class BoxControl(ImageControl):
         """What the weights may be for; rotated boxes need those for oriented boxes, but others are not refused."""
         return ("obb", "detect", "segment", "pose") if self.model_obb else ("detect", "segment", "pose", "obb")
 
-    def problems_with(self, task: str) -> list[str]:
+    def problems_with(self, task: str, points: int = 0) -> list[str]:
         """Say what weights for ``task`` can't give."""
         if self.model_obb and task != "obb":
             return [f"{self}: model_obb has no effect, the weights are for {task} and know no rotation"]

@@ -34,12 +34,14 @@ class Model:
     Attributes:
         task: of YOLO's: detect, segment, pose, obb or classify.
         names: of its classes, by their numbers.
+        points: how many an object has, for pose; 0 for other tasks.
     """
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self.task = network.head.task
         self.names: Mapping[int, str] = network.head.names
+        self.points = network.head.points[0] if network.head.points else 0
 
     @property
     def device(self) -> str:
