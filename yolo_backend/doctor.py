@@ -116,7 +116,8 @@ def _label_studio(settings: Settings) -> Iterator[Finding]:
     label_studio = LabelStudio.from_settings(settings)
     if label_studio.url is None:
         yield note(
-            "LABEL_STUDIO_URL is not set: the address that Label Studio sends when it connects is used",
+            "LABEL_STUDIO_URL is not set: the address that Label Studio sends when it connects is used, as far as "
+            f"MEDIA_HOSTS={settings.media_hosts} allows it",
             "Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to let this command look further.",
         )
         return

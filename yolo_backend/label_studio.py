@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from yolo_backend.errors import LabelStudioAwayError, LabelStudioError, MediaError
-from yolo_backend.media.transport import canonical, chunks, origin, public, send, shortened
+from yolo_backend.hosts import Hosts, origin
+from yolo_backend.media.transport import canonical, chunks, public, send, shortened
 from yolo_backend.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class LabelStudio:
     url: str | None
     """Base address without a trailing slash, with the sub-path if it has one; ``None`` if nobody said it."""
     credential: Credential | None = field(default=None, repr=False)
+    hosts: Hosts = field(default=Hosts(public=True), repr=False)
+    """The servers that may be asked: that this is Label Studio's address may be no more than what somebody said."""
 
     @classmethod
     def from_settings(cls, settings: Settings, *, hostname: object = None, access_token: object = None) -> LabelStudio:
@@ -62,7 +65,8 @@ class LabelStudio:
         url = _base_url(settings.label_studio_url or hostname)
         if url is None:
             return cls(url=None)
-        return cls(url=url, credential=_credential(secret.strip(), said_by, url=url, settings=settings))
+        credential = _credential(secret.strip(), said_by, url=url, settings=settings)
+        return cls(url=url, credential=credential, hosts=settings.hosts)
 
     def owns(self, url: str) -> bool:
         """Tell whether ``url`` (absolute) is on this server: same scheme, host name and port."""
@@ -131,7 +135,14 @@ class LabelStudio:
         deadline = time.monotonic() + timeout
         headers = self.headers_for(url)
         ask = partial(
-            send, method, url, connect_timeout=CALL_TIMEOUT / 4, deadline=deadline, json=body, once=method != "GET"
+            send,
+            method,
+            url,
+            hosts=self.hosts,
+            connect_timeout=CALL_TIMEOUT / 4,
+            deadline=deadline,
+            json=body,
+            once=method != "GET",
         )
         response = ask(headers=headers)
         if response.status_code == 401 and (renewed := self.renewed(headers)):
@@ -216,8 +227,9 @@ class PersonalAccessToken(Credential):
 class _Exchange:
     """The access token that belongs to one personal access token, shared by all threads of the process."""
 
-    def __init__(self, url: str, refresh: str) -> None:
+    def __init__(self, url: str, refresh: str, hosts: Hosts) -> None:
         self._url = url
+        self._hosts = hosts
         self._refresh = refresh
         self._lock = threading.Lock()
         self._access = ""
@@ -249,6 +261,7 @@ class _Exchange:
         with send(
             "POST",
             address,
+            hosts=self._hosts,
             headers={},
             json={"refresh": self._refresh},
             connect_timeout=connect_timeout,
@@ -281,14 +294,14 @@ class _Exchange:
         return access
 
 
-_exchanges: OrderedDict[tuple[str, str], _Exchange] = OrderedDict()
+_exchanges: OrderedDict[tuple[str, str, Hosts], _Exchange] = OrderedDict()
 _exchanges_lock = threading.Lock()
 
 
-def _exchange_for(url: str, refresh: str) -> _Exchange:
+def _exchange_for(url: str, refresh: str, hosts: Hosts) -> _Exchange:
     with _exchanges_lock:
-        exchange = _exchanges.pop((url, refresh), None) or _Exchange(url, refresh)
-        _exchanges[url, refresh] = exchange
+        exchange = _exchanges.pop((url, refresh, hosts), None) or _Exchange(url, refresh, hosts)
+        _exchanges[url, refresh, hosts] = exchange
         while len(_exchanges) > MAX_TOKENS:
             _exchanges.popitem(last=False)
         return exchange
@@ -312,7 +325,7 @@ def _credential(secret: str, said_by: str, *, url: str, settings: Settings) -> C
         )
     return PersonalAccessToken(
         advice=f"{said_by} is a personal access token that works, but its user may not open this",
-        exchange=_exchange_for(url, secret),
+        exchange=_exchange_for(url, secret, settings.hosts),
         connect_timeout=settings.connect_timeout,
         timeout=settings.download_timeout,
     )

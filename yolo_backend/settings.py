@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from yolo_backend.errors import ConfigError
+from yolo_backend.hosts import Hosts, origin, parse_hosts
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 BUNDLED_MODELS = PROJECT_DIR / "models"
@@ -74,8 +75,8 @@ class Settings(BaseSettings):
     label_studio_url: str | None = Field(
         None,
         validation_alias=AliasChoices("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"),
-        description="Where this service reaches Label Studio, with the sub-path if it has one. "
-        "Not set: the address that Label Studio itself sends when it connects.",
+        description="Where this service reaches Label Studio, with the sub-path if it has one; it may be anywhere. "
+        "Not set: the address that Label Studio itself sends when it connects, as far as `MEDIA_HOSTS` allows it.",
     )
     label_studio_api_key: SecretStr | None = Field(
         None,
@@ -121,6 +122,13 @@ class Settings(BaseSettings):
     batch_size: int = Field(8, ge=1, le=256, description="Images that go through a model together.")
 
     # Images
+    media_hosts: str = Field(
+        "public",
+        description="Servers that images and videos may be fetched from, beside `LABEL_STUDIO_URL`: a list separated by "
+        "commas of `public` (every public address), names (`*.example.com` for all below), addresses and networks "
+        "(`10.0.0.0/8`), names and addresses with a port if you like (`minio:9000`); `*` for every server, `none` for no "
+        "other. Checked for the address that a connection really goes to, at every redirect.",
+    )
     local_files_document_root: Path | None = Field(
         None,
         validation_alias=AliasChoices("LOCAL_FILES_DOCUMENT_ROOT", "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"),
@@ -159,6 +167,17 @@ class Settings(BaseSettings):
         if not usable:
             raise ValueError("an address like http://label-studio:8080 is expected")
         return value.rstrip("/")
+
+    @field_validator("media_hosts")
+    @classmethod
+    def _hosts(cls, value: str) -> str:
+        parse_hosts(value)
+        return value
+
+    @cached_property
+    def hosts(self) -> Hosts:
+        """The servers that may be asked."""
+        return parse_hosts(self.media_hosts, origin(self.label_studio_url) if self.label_studio_url else None)
 
 
 def environment_name(field: str) -> str:

@@ -27,6 +27,7 @@ _SETTINGS = (
     "ALLOW_",
     "PREDICT_",
     "MAX_",
+    "MEDIA_",
     "RESULT_",
     "GRACEFUL_",
     "RUNTIME",

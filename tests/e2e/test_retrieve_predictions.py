@@ -146,7 +146,11 @@ class Credentials:
             ),
             id="personal access token, legacy tokens off",
         ),
-        pytest.param(Credentials(settings=lambda ls: {}), id="only what Label Studio hands over"),
+        pytest.param(
+            # Anybody could hand over an address of this machine, so the operator has to allow it.
+            Credentials(settings=lambda ls: {"MEDIA_HOSTS": ls.url.partition("//")[2]}),
+            id="only what Label Studio hands over",
+        ),
     ],
 )
 def test_credentials(label_studio: LabelStudio, start_service: StartService, credentials: Credentials) -> None:
@@ -169,6 +173,17 @@ def test_without_working_credentials_the_log_says_what_to_do(
     assert list(label_studio.predictions(project.id).values()) == [[], []]
     for task in project.tasks.values():
         assert re.search(rf"Task {task} left out: .*LABEL_STUDIO_API_KEY", service.log)
+
+
+def test_an_address_of_this_machine_that_is_only_handed_over_is_not_asked(
+    label_studio: LabelStudio, start_service: StartService
+) -> None:
+    service = start_service()
+    project = project_with(label_studio, service, sample_images()[:2])
+    label_studio.retrieve_predictions(project.id)
+    assert list(label_studio.predictions(project.id).values()) == [[], []]
+    for task in project.tasks.values():
+        assert re.search(rf"Task {task} left out: .*set LABEL_STUDIO_URL to {label_studio.url};", service.log)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from yolo_backend.errors import MediaError
-from yolo_backend.media.transport import canonical, origin, public, shortened
+from yolo_backend.hosts import origin
+from yolo_backend.media.transport import canonical, public, shortened
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,17 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 import requests
 
 from yolo_backend.errors import MediaError
+from yolo_backend.hosts import origin
 from yolo_backend.media.formats import is_web_page
 from yolo_backend.media.sources import OnDisk, Remote
-from yolo_backend.media.transport import CHUNK, canonical, chunks, origin, public, send, shortened
+from yolo_backend.media.transport import CHUNK, canonical, chunks, public, send, shortened
 from yolo_backend.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,16 +81,16 @@ def _from_server(source: Remote, label_studio: LabelStudio, settings: Settings) 
 def _answer(source: Remote, label_studio: LabelStudio, settings: Settings) -> requests.Response:
     """Return the answer that holds the file, redirects followed; a token never goes past Label Studio's own origin."""
     deadline = time.monotonic() + settings.download_timeout
-    connect_timeout = settings.connect_timeout
+    ask = partial(send, "GET", hosts=settings.hosts, connect_timeout=settings.connect_timeout, deadline=deadline)
     url, trusted = source.url, True
     for _ in range(MAX_REDIRECTS + 1):
         # Once led to another server, also no token back to Label Studio: that server would choose what it opens.
         trusted = trusted and label_studio.owns(url)
         headers = label_studio.headers_for(url) if trusted else {}
-        response = send("GET", url, headers=headers, connect_timeout=connect_timeout, deadline=deadline)
+        response = ask(url, headers=headers)
         if response.status_code == 401 and (renewed := label_studio.renewed(headers)):
             response.close()
-            response = send("GET", url, headers=renewed, connect_timeout=connect_timeout, deadline=deadline)
+            response = ask(url, headers=renewed)
         if response.is_redirect:
             response.close()
             url = _target(response, url)

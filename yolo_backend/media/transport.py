@@ -1,7 +1,7 @@
 """One HTTP request to another server, under a deadline, with errors that are safe to print.
 
-Everything that this service sends to another server goes through ``send``: a rule on which addresses may be asked
-belongs there and nowhere else.
+Everything that this service sends to another server goes through ``send``, and the address of every connection that is
+made for it through ``Hosts.check``: after the name was resolved, so that it is the address that is really used.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
-from requests.utils import get_auth_from_url
+from requests.utils import get_auth_from_url, select_proxy
 
 from yolo_backend.errors import MediaError
+from yolo_backend.hosts import DEFAULT_PORTS, Hosts, addresses, origin
 
 CHUNK = 256 * 1024  # bytes
 CONNECTIONS_PER_HOST = 64
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # They would log whole addresses, and a presigned address is a credential.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
@@ -58,13 +58,6 @@ def canonical(url: str) -> str:
     return prepared.url
 
 
-def origin(url: str) -> tuple[str, str, int]:
-    """Return scheme, host name and port of an absolute http(s) address."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    return scheme, (parts.hostname or "").lower(), parts.port or DEFAULT_PORTS.get(scheme, 0)
-
-
 def public(url: str) -> str:
     """Return ``url`` as it may be shown: without credentials, query and fragment."""
     try:
@@ -85,6 +78,7 @@ def send(
     method: str,
     url: str,
     *,
+    hosts: Hosts,
     headers: Mapping[str, str],
     connect_timeout: float,
     deadline: float,
@@ -97,6 +91,7 @@ def send(
         method: GET or POST.
         url: As ``canonical`` returns it. A user name and password in it are sent by basic auth, unless ``headers``
             hold an ``Authorization``.
+        hosts: The servers that may be asked.
         headers: The request's own headers.
         connect_timeout: Seconds for the connection.
         deadline: ``time.monotonic()`` by which the whole answer, headers and body, must be here.
@@ -104,7 +99,7 @@ def send(
         once: Don't try again on a kept connection that broke: the request might be carried out twice.
 
     Raises:
-        MediaError: no answer; the reason in words.
+        MediaError: no answer, or the server may not be asked; the reason in words.
     """
     user, password = get_auth_from_url(url)
     parts = urlsplit(url)
@@ -116,9 +111,9 @@ def send(
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise MediaError(f"{public(url)}: took longer than DOWNLOAD_TIMEOUT allows")
-        _request.deadline = deadline
+        _request.deadline, _request.hosts, _request.origin = deadline, hosts, origin(bare)
         try:
-            return _session().request(
+            return _session(hosts).request(
                 method,
                 bare,
                 headers=dict(headers),
@@ -128,6 +123,8 @@ def send(
                 allow_redirects=False,
                 stream=True,
             )
+        except MediaError as error:
+            raise MediaError(f"{public(url)}: {error}") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             # A server may close a kept connection at the moment that it is used again; that is no failure.
             dropped = isinstance(_cause(error), (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected))
@@ -207,8 +204,9 @@ class _Session(requests.Session):
         """Redirects are the caller's: requests would read the whole body and prepare the next request all the same."""
 
 
-@lru_cache(maxsize=1)
-def _session() -> requests.Session:
+@lru_cache(maxsize=16)
+def _session(hosts: Hosts) -> requests.Session:
+    """Return the session whose connections were all made to ``hosts``; a service has one."""
     session = _Session()
     # Compressed answers would make the size limit a limit on something else.
     session.headers.update({"User-Agent": "yolo-backend", "Accept": "*/*", "Accept-Encoding": "identity"})
@@ -256,26 +254,62 @@ class _TimedResponse(http.client.HTTPResponse):
         super().__init__(_TimedFiles(sock), *args, **kwargs)  # type: ignore[arg-type]
 
 
-class _TimedHTTPConnection(urllib3.connection.HTTPConnection):
+def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
+    """Connect to the first address of a server that may be asked and answers, within the deadline of the request."""
+    host, port = connection._dns_host, connection.port
+    try:
+        found = addresses(host, port)
+    except socket.gaierror as error:
+        raise urllib3.exceptions.NameResolutionError(host, connection, error) from error
+    refusal: MediaError | None = None
+    failure: Exception | None = None
+    for address in found:
+        try:
+            # A proxy was named by the operator; what it is asked for is checked by the adapter.
+            if connection.proxy is None:
+                _request.hosts.check(_request.origin, address)
+            remaining = _request.deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError
+            return urllib3.util.connection.create_connection(
+                (address, port),
+                min(connection.timeout or remaining, remaining),
+                connection.source_address,
+                connection.socket_options,
+            )
+        except MediaError as error:
+            refusal = error
+        except TimeoutError as error:
+            failure = urllib3.exceptions.ConnectTimeoutError(connection, "timed out")
+            failure.__cause__ = error
+        except OSError as error:
+            failure = urllib3.exceptions.NewConnectionError(connection, str(error))
+            failure.__cause__ = error
+    raise failure or refusal or urllib3.exceptions.NewConnectionError(connection, "no address")
+
+
+class _CheckedHTTPConnection(urllib3.connection.HTTPConnection):
     response_class = _TimedResponse
+    _new_conn = _connect
 
 
-class _TimedHTTPSConnection(urllib3.connection.HTTPSConnection):
+class _CheckedHTTPSConnection(urllib3.connection.HTTPSConnection):
     response_class = _TimedResponse
+    _new_conn = _connect
 
 
-class _TimedHTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _TimedHTTPConnection
+class _CheckedHTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _CheckedHTTPConnection
 
 
-class _TimedHTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _TimedHTTPSConnection
+class _CheckedHTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _CheckedHTTPSConnection
 
 
 class _Adapter(HTTPAdapter):
-    """Opens connections whose reads keep to the deadline of the request, directly and through a proxy."""
+    """Opens connections to checked addresses whose reads keep to the deadline of the request, also through a proxy."""
 
-    pools = {"http": _TimedHTTPPool, "https": _TimedHTTPSPool}  # noqa: RUF012
+    pools = {"http": _CheckedHTTPPool, "https": _CheckedHTTPSPool}  # noqa: RUF012
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -287,3 +321,23 @@ class _Adapter(HTTPAdapter):
             return manager
         manager.pool_classes_by_scheme = self.pools
         return manager
+
+    def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
+        """Check what a proxy is asked for here, since it makes the connection by itself."""
+        if select_proxy(request.url, proxies):
+            _check_for_proxy(_request.hosts, _request.origin)
+        return super().get_connection_with_tls_context(request, verify, proxies, cert)
+
+
+def _check_for_proxy(hosts: Hosts, asked: tuple[str, str, int]) -> None:
+    if hosts.vouch_for(asked):
+        return
+    _, host, port = asked
+    try:
+        found = addresses(host, port)
+    except OSError:
+        raise MediaError(
+            f"the proxy would connect to {host}, whose address can't be checked here: add {host} to MEDIA_HOSTS"
+        ) from None
+    for address in found:
+        hosts.check(asked, address)
