@@ -71,6 +71,5 @@ class YOLO(LabelStudioMLBase):
         return PredictionValue(result=regions, score=score, model_version=version)
 
     def _label_studio(self) -> LabelStudio:
-        return LabelStudio.from_settings(
-            self.engine.settings, hostname=self.get("hostname"), access_token=self.get("access_token")
-        )
+        hostname, access_token = self.handed_over()
+        return LabelStudio.from_settings(self.engine.settings, hostname=hostname, access_token=access_token)

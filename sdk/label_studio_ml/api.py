@@ -114,10 +114,8 @@ def setup() -> Response:
     access_token = _optional(body, "access_token", str)
     model = _service().model_class(project_id=_project_key(body), label_config=label_config)
     model.use_label_config(label_config)
-    if hostname is not None:
-        model.set("hostname", hostname)
-    if access_token is not None:
-        model.set("access_token", access_token)
+    if hostname is not None or access_token is not None:
+        model.set_label_studio(hostname or "", access_token or "")
     try:
         model.set_extra_params(body.get("extra_params"))
     except ValueError as error:

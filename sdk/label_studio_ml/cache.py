@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -37,6 +38,12 @@ class Cache(Protocol):
     def set(self, project: str, key: str, value: str) -> None:
         """Keep the value, in the place of an earlier one."""
 
+    def get_all(self, project: str, *keys: str) -> tuple[str | None, ...]:
+        """Return the values of several keys as they were at one moment."""
+
+    def set_all(self, project: str, values: Mapping[str, str]) -> None:
+        """Keep several values, which nobody sees in part."""
+
     def has(self, project: str, key: str) -> bool:
         """Tell whether there is a value."""
 
@@ -49,6 +56,7 @@ class MemoryCache:
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], str] = {}
+        self._lock = threading.Lock()
 
     def get(self, project: str, key: str) -> str | None:
         """Return the value, or None where there is none."""
@@ -56,7 +64,17 @@ class MemoryCache:
 
     def set(self, project: str, key: str, value: str) -> None:
         """Keep the value, in the place of an earlier one."""
-        self._entries[project, key] = value
+        self.set_all(project, {key: value})
+
+    def get_all(self, project: str, *keys: str) -> tuple[str | None, ...]:
+        """Return the values of several keys as they were at one moment."""
+        with self._lock:
+            return tuple(self._entries.get((project, key)) for key in keys)
+
+    def set_all(self, project: str, values: Mapping[str, str]) -> None:
+        """Keep several values, which nobody sees in part."""
+        with self._lock:
+            self._entries.update({(project, key): value for key, value in values.items()})
 
     def has(self, project: str, key: str) -> bool:
         """Tell whether there is a value."""
@@ -90,27 +108,34 @@ class SQLiteCache:
 
     def get(self, project: str, key: str) -> str | None:
         """Return the value, or None where there is none."""
-        with self._lock:
-            if (project, key) not in self._unsaved:
-                rows = self._execute("SELECT value FROM entry WHERE project = ? AND key = ?", project, key)
-                if rows:
-                    self._known[project, key] = rows[0][0]
-            return self._known.get((project, key))
+        return self.get_all(project, key)[0]
 
     def set(self, project: str, key: str, value: str) -> None:
         """Keep the value, in the place of an earlier one."""
+        self.set_all(project, {key: value})
+
+    def get_all(self, project: str, *keys: str) -> tuple[str | None, ...]:
+        """Return the values of several keys as they were at one moment."""
+        with self._lock:
+            asked = [key for key in keys if (project, key) not in self._unsaved]
+            places = ", ".join("?" * len(asked))
+            statement = f"SELECT key, value FROM entry WHERE project = ? AND key IN ({places})"
+            for key, value in (self._execute(statement, project, *asked) if asked else None) or []:
+                self._known[project, key] = value
+            return tuple(self._known.get((project, key)) for key in keys)
+
+    def set_all(self, project: str, values: Mapping[str, str]) -> None:
+        """Keep several values, which nobody sees in part."""
         with self._lock:
             # The condition spares the disk a write of what it already holds: /setup repeats itself all day.
             saved = self._execute(
-                "INSERT INTO entry VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value "
-                "WHERE value <> excluded.value",
-                *(project, key, value),
+                f"INSERT INTO entry VALUES {', '.join(['(?, ?, ?)'] * len(values))} "
+                "ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
+                *(each for key, value in values.items() for each in (project, key, value)),
             )
-            self._known[project, key] = value
-            if saved is None:
-                self._unsaved.add((project, key))
-            else:
-                self._unsaved.discard((project, key))
+            names = {(project, key) for key in values}
+            self._known.update({(project, key): value for key, value in values.items()})
+            self._unsaved = self._unsaved | names if saved is None else self._unsaved - names
 
     def has(self, project: str, key: str) -> bool:
         """Tell whether there is a value."""

@@ -254,6 +254,19 @@ class LabelStudioMLBase:
 
     # Label Studio
 
+    def set_label_studio(self, hostname: str, access_token: str) -> None:
+        """Keep the address and the token that came with ``/setup``.
+
+        Both or neither: anybody who reaches the service can call ``/setup``, and a token must not be sent to an address
+        that somebody else gave. ``""`` for what is not known.
+        """
+        self.cache.set_all(self.project_key, {"hostname": hostname, "access_token": access_token})
+
+    def handed_over(self) -> tuple[str, str]:
+        """Return the address and the token that came with the same ``/setup``; "" for what is not known."""
+        hostname, access_token = self.cache.get_all(self.project_key, "hostname", "access_token")
+        return hostname or "", access_token or ""
+
     def get_label_studio_hostname(self) -> str:
         """Return Label Studio's URL: ``LABEL_STUDIO_URL`` or ``LABEL_STUDIO_HOST``, else what came with ``/setup``."""
         return os.environ.get("LABEL_STUDIO_URL") or os.environ.get("LABEL_STUDIO_HOST") or self.get("hostname") or ""

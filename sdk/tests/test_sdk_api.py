@@ -108,6 +108,16 @@ def test_the_last_setup_counts(client: FlaskClient, captured: Captured) -> None:
     assert model.extra_params == {}
 
 
+@pytest.mark.parametrize("said", [{"hostname": "http://evil"}, {"hostname": "http://evil", "access_token": None}])
+def test_a_token_belongs_to_the_address_that_came_with_it(client: FlaskClient, captured: Captured, said: dict) -> None:
+    client.post("/setup", json=captured("setup"))
+    assert Recorder("4.1795333388").handed_over() == ("http://localhost:8081", captured("setup")["access_token"])
+    client.post("/setup", json={"project": "4.1795333388", "schema": CONFIG, **said})
+    assert Recorder("4.1795333388").handed_over() == ("http://evil", "")
+    client.post("/setup", json={"project": "4.1795333388", "schema": CONFIG, "access_token": "mine"})
+    assert Recorder("4.1795333388").handed_over() == ("", "mine")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

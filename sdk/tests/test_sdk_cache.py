@@ -56,6 +56,24 @@ def test_projects_and_keys_are_kept_apart(cache: Cache) -> None:
     assert cache.values("none") == []
 
 
+def test_values_that_belong_together_are_never_seen_in_part(cache: Cache) -> None:
+    pairs = [{"hostname": f"http://{number}", "access_token": str(number)} for number in range(2)]
+    cache.set_all("4", pairs[0])
+    assert cache.get_all("4", "access_token", "none", "hostname") == ("0", None, "http://0")
+
+    def write(number: int) -> None:
+        for _ in range(200):
+            cache.set_all("4", pairs[number])
+
+    with ThreadPoolExecutor(2) as pool:
+        writing = [pool.submit(write, number) for number in range(2)]
+        while not all(one.done() for one in writing):
+            hostname, token = cache.get_all("4", "hostname", "access_token")
+            assert hostname == f"http://{token}"
+        for one in writing:
+            one.result()
+
+
 def test_the_file_is_made_on_first_use_for_its_owner_alone(tmp_path: Path) -> None:
     cache = create_cache("sqlite", tmp_path / "not" / "yet")
     assert not (tmp_path / "not").exists()
