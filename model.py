@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from label_studio_ml.model import LabelStudioMLBase
@@ -10,8 +11,11 @@ from label_studio_sdk.label_interface.objects import PredictionValue
 
 from yolo_backend.dispatch import get_dispatcher
 from yolo_backend.drawn import without_drawn
+from yolo_backend.errors import MediaError
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.routes import asked_now
+
+logger = logging.getLogger(__name__)
 
 
 class YOLO(LabelStudioMLBase):
@@ -24,8 +28,9 @@ class YOLO(LabelStudioMLBase):
         self.plan = self.engine.plan(self.label_config or "")
 
     def use_label_config(self, label_config: str) -> None:
-        """Take the labeling config of ``/setup``, and load the models that it needs in the background."""
+        """Take the project's labeling config, and load the models that it needs in the background."""
         super().use_label_config(label_config)
+        self.plan = self.engine.plan(label_config)
         self.dispatcher.notice(self.project_id, self.plan)
         self.dispatcher.warm_up(self.plan)
 
@@ -65,6 +70,19 @@ class YOLO(LabelStudioMLBase):
     def fit(self, event: str, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Take notice of an event; this version doesn't learn from it."""
         return {}
+
+    def hint(self, event: str) -> None:
+        """Take the labeling config of a project that was changed, so that its models are loaded before they are needed."""
+        if event != "PROJECT_UPDATED" or not (self.project_id.isascii() and self.project_id.isdecimal()):
+            return
+        try:
+            status, project = self._label_studio().call("GET", f"/api/projects/{self.project_id}/")
+        except MediaError as error:
+            logger.warning("Project %s has changed, but can't be looked at: %s", self.project_id, error)
+            return
+        config = project.get("label_config") if status == 200 and isinstance(project, dict) else None
+        if isinstance(config, str) and config != self.label_config:
+            self.use_label_config(config)
 
     @staticmethod
     def _prediction(regions: list[dict[str, Any]], score: float, version: str) -> PredictionValue:

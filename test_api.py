@@ -37,6 +37,22 @@ def client() -> FlaskClient:
     return app.test_client()
 
 
+@pytest.fixture
+def operator() -> FlaskClient:
+    """A client of the same service behind a password, which knows it."""
+    from label_studio_ml.api import init_app
+
+    from model import YOLO
+    from yolo_backend.dispatch import get_dispatcher
+    from yolo_backend.routes import add_routes
+
+    app = init_app(YOLO, "operator", "secret")
+    add_routes(app, get_dispatcher())
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = "Basic " + base64.b64encode(b"operator:secret").decode()
+    return client
+
+
 def data_uri(name: str) -> str:
     return "data:image/jpeg;base64," + base64.b64encode((IMAGES / name).read_bytes()).decode()
 
@@ -212,19 +228,19 @@ def test_interactive_mode_leaves_out_what_is_drawn(client: FlaskClient) -> None:
     assert failed["result"] == []
 
 
-def test_models_are_loaded_once_a_project_connects(client: FlaskClient) -> None:
+def test_models_are_loaded_once_a_project_connects(client: FlaskClient, operator: FlaskClient) -> None:
     config = LABELING_CONFIG.replace("demo-detect.pt", "demo-obb.pt")
     version = set_up(client, config)
     deadline = time.monotonic() + 60
-    while "demo-obb.pt" not in {model["weights"] for model in client.get("/status").get_json()["models"]}:
+    while "demo-obb.pt" not in {model["weights"] for model in operator.get("/status").get_json()["models"]}:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert version in client.get("/versions").get_json()["versions"]
 
 
-def test_status_tells_what_went_wrong(client: FlaskClient) -> None:
+def test_status_tells_the_operator_what_went_wrong(client: FlaskClient, operator: FlaskClient) -> None:
     predict(client, [task(1, data_uri("photo-01.jpg")), task(77, "data:image/png;base64,AAAA")])
-    status = client.get("/status").get_json()
+    status = operator.get("/status").get_json()
     project = PROJECT.partition(".")[0]
     assert {model["weights"] for model in status["models"]} >= {"demo-detect.pt"}
     assert status["projects"][project]["problems"] == []
@@ -232,3 +248,6 @@ def test_status_tells_what_went_wrong(client: FlaskClient) -> None:
     failure = next(one for one in status["failed_tasks"] if one["task"] == 77)
     assert failure["project"] == project
     assert failure["reason"]
+    public = client.get("/status").get_json()
+    assert public["tasks_failed"] == status["tasks_failed"] >= 1
+    assert public.keys() == status.keys() - {"models", "projects", "failed_tasks"}

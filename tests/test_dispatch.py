@@ -146,7 +146,7 @@ def test_tasks_with_the_same_data_have_regions_of_their_own(make: Make, web: Web
 def test_a_failure_is_told_and_tried_again(make: Make, web: WebServer) -> None:
     dispatcher, pictures = make(), Pictures(web)
     assert ask(dispatcher, pictures.task(7, "gone")) == [None]
-    (failure,) = dispatcher.status()["failed_tasks"]
+    (failure,) = dispatcher.details()["failed_tasks"]
     assert (failure["project"], failure["task"]) == ("1.1", 7)
     assert "404" in failure["reason"]
     web.reply("/gone.jpg", PHOTO)
@@ -159,8 +159,8 @@ def test_a_reason_that_all_tasks_share_is_told_once(make: Make, web: WebServer) 
     plan = dispatcher.engine.plan(CONFIG.replace("demo-detect.pt", "gone.pt"))
     now = Asked(arrived=time.monotonic(), project="1.1")
     assert dispatcher.predict(plan, tasks, LabelStudio(url=None), now) == [None] * 5
-    assert len(dispatcher.status()["failed_tasks"]) == 1
-    assert "gone.pt" in str(dispatcher.status()["projects"]["1.1"]["problems"])
+    assert len(dispatcher.details()["failed_tasks"]) == 1
+    assert "gone.pt" in str(dispatcher.details()["projects"]["1.1"]["problems"])
 
 
 def test_what_is_late_waits_for_the_next_click(make: Make, web: WebServer) -> None:

@@ -73,6 +73,7 @@ class Dispatcher:
         self._answered: dict[Delivery, tuple[float, float]] = {}
         self._waiting = 0
         self._failures: deque[dict[str, Any]] = deque(maxlen=FAILURES)
+        self._failed = 0
         self._projects: OrderedDict[str, Plan] = OrderedDict()
         self._last_moment = float("inf")
 
@@ -170,12 +171,10 @@ class Dispatcher:
         self.poster.close()
 
     def status(self) -> dict[str, Any]:
-        """Return what `/status` tells, ready for JSON."""
+        """Return what `/status` tells everybody, ready for JSON: numbers."""
         with self._lock:
-            projects, failures = dict(self._projects), list(self._failures)
             running, cached, megabytes = len(self._running), len(self._cache), self._cache.currsize / 1e6
         return {
-            "models": self.engine.models.loaded(),
             "requests_waiting": self._waiting,
             "requests_refused": self.refused,
             "tasks_running_or_queued": running,
@@ -183,6 +182,15 @@ class Dispatcher:
             "predictions_posted": self.poster.posted,
             "cached_predictions": cached,
             "cached_megabytes": round(megabytes, 3),
+            "tasks_failed": self._failed,
+        }
+
+    def details(self) -> dict[str, Any]:
+        """Return what `/status` tells the operator beside it: names of weights, projects and tasks, and what is wrong."""
+        with self._lock:
+            projects, failures = dict(self._projects), list(self._failures)
+        return {
+            "models": self.engine.models.loaded(),
             "projects": {
                 name: {"model_version": self.engine.model_version(plan), "problems": self.engine.problems(plan)}
                 for name, plan in projects.items()
@@ -264,6 +272,7 @@ class Dispatcher:
         failure = {"at": _now(), "project": project, "task": task.get("id"), "reason": str(error)}
         with self._lock:
             self._failures.append(failure)
+            self._failed += 1
 
     # Answering
 

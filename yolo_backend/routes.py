@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from flask import Flask, Response, g, has_request_context, jsonify, request
-from label_studio_ml.auth import open_to_all
+from label_studio_ml.auth import is_authenticated, open_to_all
 
 from yolo_backend import __version__, metrics
 from yolo_backend.dispatch import Asked, Dispatcher
@@ -22,6 +22,7 @@ RETRY_AFTER = 5  # seconds
 
 def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
     """Give the application ``/ready``, ``/status`` and ``/metrics``, and a limit on predict requests."""
+    app.config["TRUSTED_PROXIES"] = dispatcher.settings.trusted_proxies
     places = threading.BoundedSemaphore(dispatcher.settings.max_concurrent_predicts)
 
     metrics.measure(app)
@@ -53,9 +54,13 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
 
     @app.get("/status")
     def status() -> Response:
-        """Tell what the service is doing, for the operator."""
+        """Tell what the service is doing, for the operator: numbers alone where no password proves who is asking."""
+        details = dispatcher.details() if is_authenticated() else {}
         return jsonify(
-            version=__version__, uptime_seconds=round(time.time() - dispatcher.started), **dispatcher.status()
+            version=__version__,
+            uptime_seconds=round(time.time() - dispatcher.started),
+            **dispatcher.status(),
+            **details,
         )
 
 

@@ -70,6 +70,13 @@ class Settings(BaseSettings):
         None, description="User name that Label Studio must send. Set both this and `BASIC_AUTH_PASS`, or neither."
     )
     basic_auth_pass: SecretStr | None = Field(None, description="Password that Label Studio must send.")
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Reverse proxies in front that add to `X-Forwarded-For`: who tries passwords is told by the address "
+        "that the outermost of them saw. 0: by the address that connects.",
+    )
 
     # Label Studio
     label_studio_url: str | None = Field(

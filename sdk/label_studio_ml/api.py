@@ -7,18 +7,20 @@ status and its message; any other is a 500 that names its class only, since a me
 
 import json
 import logging
+import math
 import queue
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, jsonify, request
+from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
 from pydantic import ValidationError
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, RequestEntityTooLarge
 
-from label_studio_ml.auth import Credentials, credentials, open_to_all
+from label_studio_ml.auth import Credentials, credentials, is_authenticated, open_to_all
 from label_studio_ml.jobs import Jobs
+from label_studio_ml.limits import Guard, RateLimit, neighbourhood
 from label_studio_ml.model import LabelStudioMLBase
 from label_studio_ml.response import ModelResponse, results_json
 
@@ -42,6 +44,19 @@ OTHER_EVENTS = frozenset({"TASKS_CREATED", "TASKS_DELETED", "PROJECT_UPDATED"})
 # A retrieval of 100,000 tasks has about 50 MB.
 MAX_REQUEST_BYTES = 512 * 1024 * 1024
 
+MAX_HINT_BYTES = 1024 * 1024
+"""The largest event that is read though it brings no password."""
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""What every answer tells a browser, unless its route has said something else."""
+
 _server: Flask
 """The application that ``init_app`` made last."""
 
@@ -53,6 +68,8 @@ class Service:
     model_class: type[LabelStudioMLBase]
     credentials: Credentials | None
     jobs: Jobs
+    guard: Guard
+    hints: RateLimit
 
 
 blueprint = Blueprint("label_studio_ml", __name__)
@@ -76,10 +93,17 @@ def init_app(
         raise TypeError(f"model_class must be a class derived from LabelStudioMLBase, got {model_class!r}")
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
+    app.config["TRUSTED_PROXIES"] = 0  # how many of them write X-Forwarded-For
     app.extensions["label_studio_ml"] = Service(
-        model_class=model_class, credentials=credentials(basic_auth_user, basic_auth_pass), jobs=Jobs()
+        model_class=model_class,
+        credentials=credentials(basic_auth_user, basic_auth_pass),
+        jobs=Jobs(),
+        guard=Guard(),
+        hints=RateLimit(burst=50, per_second=10),
     )
+    app.before_request(_refuse_other_sites)
     app.before_request(_authenticate)
+    app.after_request(_add_security_headers)
     app.register_error_handler(Exception, _error_answer)
     app.register_blueprint(blueprint)
     _server = app
@@ -97,7 +121,6 @@ def health() -> Response:
 
 
 @blueprint.get("/")
-@open_to_all
 def root() -> Response:
     """Answer as ``/health`` does."""
     return health()
@@ -160,19 +183,39 @@ def predict() -> Response:
 
 @blueprint.post("/webhook")
 def webhook() -> tuple[Response, int]:
-    """Take an event of Label Studio; the model learns from it in the background."""
+    """Take an event of Label Studio; the model learns from it in the background.
+
+    Label Studio sends events without the password, unless it is in the backend's URL. So an event without one is taken
+    too, but what it says is not believed: see ``LabelStudioMLBase.hint``.
+    """
+    trusted = _service().credentials is None or is_authenticated()
+    if not trusted:
+        if wait := _service().hints.count(_client()):
+            return _later("Too many events without a password", wait)
+        if (request.content_length or 0) > MAX_HINT_BYTES:
+            raise RequestEntityTooLarge(
+                f"Without a password an event may have {MAX_HINT_BYTES} bytes; put user and password in the URL that "
+                "Label Studio has for this service: http://user:password@host:port"
+            )
     body = _json_object()
     action = _optional(body, "action", str)
     if not action:
         raise BadRequest("Field 'action' is missing or null; expected the name of an event, such as 'START_TRAINING'")
-    if action not in TRAINING_EVENTS:
-        logger.debug("Event %s is none to learn from", action)
-        return jsonify(status="Nothing to do" if action in OTHER_EVENTS else "Unknown event"), 200
-    project = body.get("project")
-    label_config = _optional(project, "label_config", str, where="project.") if isinstance(project, dict) else None
-    call = partial(_fit, _service().model_class, _project_key(body), label_config, action, body)
+    if action not in TRAINING_EVENTS | OTHER_EVENTS:
+        logger.debug("An unknown event")
+        return jsonify(status="Unknown event"), 200
+    if not trusted and action == "START_TRAINING":
+        return _unauthorized()
+    model_class, key = _service().model_class, _project_key(body)
+    logger.debug("Event %s of project %.60r%s", action, key, "" if trusted else ", without a password: a hint")
+    if trusted and action in TRAINING_EVENTS:
+        project = body.get("project")
+        config = _optional(project, "label_config", str, where="project.") if isinstance(project, dict) else None
+        call, about = partial(_fit, model_class, key, config, action, body), None
+    else:
+        call, about = partial(_hint, model_class, key, action), (key, action)
     try:
-        job = _service().jobs.submit(call)
+        job = _service().jobs.submit(call, once=about)
     except queue.Full:
         logger.error("Event %s is lost: too many events wait for the model to learn from them", action)
         return jsonify(error="Too many events are waiting; ask again later"), 503
@@ -187,6 +230,14 @@ def _fit(
     data: dict[str, Any],
 ) -> None:
     model_class(project_id=project_key, label_config=label_config).fit(event, data)
+
+
+def _hint(model_class: type[LabelStudioMLBase], project_key: str | None, event: str) -> None:
+    model = model_class(project_id=project_key)
+    if model.has("label_config"):
+        model.hint(event)
+    else:
+        logger.debug("An event %s of a project that has never been connected", event)
 
 
 @blueprint.get("/versions")
@@ -323,17 +374,67 @@ def _service() -> Service:
     return current_app.extensions["label_studio_ml"]
 
 
+def _client() -> str:
+    """Return who is asking, as the last of the proxies that are trusted (``TRUSTED_PROXIES`` of them) has seen it."""
+    proxies = current_app.config["TRUSTED_PROXIES"]
+    seen = request.access_route
+    return neighbourhood(seen[-proxies] if 0 < proxies <= len(seen) else request.remote_addr)
+
+
+def _refuse_other_sites() -> None:
+    """Refuse what a page of another site makes a browser do: it would bring the password that the browser remembers.
+
+    Label Studio's server and other programs send none of these headers.
+    """
+    if request.method in {"GET", "HEAD", "OPTIONS"}:
+        return
+    origin, relation = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+    # Browsers say the relation on safe connections alone, but know it better than a service behind a proxy.
+    own = relation in {"same-origin", "none"} if relation else not origin or origin.partition("://")[2] == request.host
+    if not own:
+        raise Forbidden("A page of another site made the browser send this request")
+
+
 def _authenticate() -> tuple[Response, int] | None:
-    required = _service().credentials
+    service = _service()
     view = current_app.view_functions.get(request.endpoint or "")
-    if required is None or getattr(view, "open_to_all", False):
+    if service.credentials is None or getattr(view, "open_to_all", False):
         return None
-    if required.accept(request.headers.get("Authorization")):
+    header = request.headers.get("Authorization")
+    if not header:
+        if view is webhook:
+            return None
+        logger.info("%s %r: no user and password", request.method, request.path)
+        return _unauthorized()
+    client = _client()
+    if wait := service.guard.wait(client):
+        return _later("Too many wrong passwords", wait)
+    if service.credentials.accept(header):
+        service.guard.succeeded(client)
+        g.authenticated = True
         return None
-    logger.info("%s %r: no or wrong user and password", request.method, request.path)
+    logger.info("%s %r: wrong user or password, from %s", request.method, request.path, client)
+    if service.guard.failed(client):
+        logger.warning("Too many wrong passwords from %s: more are not looked at for a while", client)
+    return _unauthorized()
+
+
+def _unauthorized() -> tuple[Response, int]:
     answer = jsonify(error="This service asks for basic authentication; set user and password on the ML backend")
     answer.headers["WWW-Authenticate"] = 'Basic realm="ML backend", charset="UTF-8"'
     return answer, 401
+
+
+def _later(reason: str, seconds: float) -> tuple[Response, int]:
+    answer = jsonify(error=f"{reason}; ask again later")
+    answer.headers["Retry-After"] = str(math.ceil(seconds))
+    return answer, 429
+
+
+def _add_security_headers(answer: Response) -> Response:
+    for name, value in SECURITY_HEADERS.items():
+        answer.headers.setdefault(name, value)
+    return answer
 
 
 def _error_answer(error: Exception) -> tuple[Response, int]:

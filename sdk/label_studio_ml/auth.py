@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from flask import g
+
 View = TypeVar("View", bound=Callable[..., object])
 
 
@@ -40,6 +42,11 @@ def open_to_all(view: View) -> View:
     """Mark a view that asks for no password, such as one for probes, which have none."""
     view.open_to_all = True  # type: ignore[attr-defined]
     return view
+
+
+def is_authenticated() -> bool:
+    """Tell whether the request that is being answered brought the right user and password."""
+    return bool(g.get("authenticated", False))
 
 
 def credentials(user: str | None = None, password: str | None = None) -> Credentials | None:

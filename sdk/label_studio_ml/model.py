@@ -110,6 +110,17 @@ class LabelStudioMLBase:
         logger.info("%s doesn't learn, so the event %s changes nothing", type(self).__name__, event)
         return None
 
+    def hint(self, event: str) -> None:
+        """Take notice that something may have happened to this project. Runs in the background, like ``fit``.
+
+        Anybody may have said so: where the service asks for a password, Label Studio sends events without it. Nothing of
+        the event is to be believed; look at Label Studio itself, with a token of your own. Only for a project that has been
+        connected. Called for such events, and for those that ``fit`` isn't called for. By default nothing is done.
+
+        Args:
+            event: Its name, such as ``ANNOTATION_CREATED`` or ``PROJECT_UPDATED``.
+        """
+
     # The labeling config
 
     @property

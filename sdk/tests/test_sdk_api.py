@@ -32,6 +32,7 @@ class Recorder(LabelStudioMLBase):
     answer: ClassVar[Callable[..., Any]]
     asked: ClassVar[list[dict[str, Any]]]
     events: ClassVar[queue.Queue[tuple[LabelStudioMLBase, str, dict[str, Any]]]]
+    hints: ClassVar[queue.Queue[tuple[LabelStudioMLBase, str]]]
 
     def predict(self, tasks: list[dict[str, Any]], context: Any = None, **kwargs: Any) -> Any:
         type(self).asked.append({"model": self, "tasks": tasks, "context": context, "kwargs": kwargs})
@@ -40,6 +41,9 @@ class Recorder(LabelStudioMLBase):
     def fit(self, event: str, data: dict[str, Any], **kwargs: Any) -> None:
         type(self).events.put((self, event, data))
 
+    def hint(self, event: str) -> None:
+        type(self).hints.put((self, event))
+
 
 def one_each(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"result": [], "score": 0.5} for _ in tasks]
@@ -47,7 +51,7 @@ def one_each(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def _fresh_recorder() -> None:
-    Recorder.answer, Recorder.asked, Recorder.events = one_each, [], queue.Queue()
+    Recorder.answer, Recorder.asked, Recorder.events, Recorder.hints = one_each, [], queue.Queue(), queue.Queue()
 
 
 @pytest.fixture
@@ -509,9 +513,12 @@ def test_the_project_of_an_event(client: FlaskClient, project: Any, key: str) ->
 
 
 @pytest.mark.parametrize("name", ["tasks_created", "tasks_deleted", "project_updated"])
-def test_events_with_nothing_to_learn(client: FlaskClient, captured: Captured, name: str) -> None:
-    response = client.post("/webhook", json=captured(name))
-    assert (response.status_code, response.json) == (200, {"status": "Nothing to do"})
+def test_events_with_nothing_to_learn_are_hints(client: FlaskClient, captured: Captured, name: str) -> None:
+    body = captured(name)
+    client.post("/setup", json=captured("setup") | {"project": api._project_key(body)})
+    assert client.post("/webhook", json=body).status_code == 201
+    model, event = Recorder.hints.get(timeout=10)
+    assert (model.project_key, event) == (api._project_key(body), body["action"])
     assert Recorder.events.empty()
 
 

@@ -14,11 +14,11 @@ from label_studio_ml.model import LabelStudioMLBase
 USER, PASSWORD = "labeler", "s3cret:with colon"
 
 PROTECTED = [
+    ("GET", "/"),
     ("GET", "/versions"),
     ("GET", "/metrics"),
     ("POST", "/setup"),
     ("POST", "/predict"),
-    ("POST", "/webhook"),
     ("GET", "/no-such-page"),
     ("OPTIONS", "/predict"),
 ]
@@ -105,13 +105,13 @@ def test_everything_else_is_a_401(client: FlaskClient, header: str | None) -> No
     assert "basic authentication" in response.get_json()["error"]
 
 
-def test_a_thousand_random_headers_are_401(client: FlaskClient) -> None:
+def test_a_thousand_random_headers_open_nothing(client: FlaskClient) -> None:
     chance = random.Random(5)
     for _ in range(1000):
         noise = bytes(chance.randrange(256) for _ in range(chance.randrange(60)))
         header = chance.choice([basic(noise), f"Basic {noise.decode('latin-1')}", noise.decode("latin-1")])
         response = client.get("/versions", environ_overrides={"HTTP_AUTHORIZATION": header})
-        assert response.status_code == 401, header
+        assert response.status_code in (401, 429), header
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
@@ -120,10 +120,10 @@ def test_every_route_but_the_probes_is_protected(client: FlaskClient, method: st
     assert client.open(path, method=method, headers={"Authorization": GOOD}).status_code != 401
 
 
-@pytest.mark.parametrize("path", ["/health", "/"])
-def test_probes_need_no_credentials(client: FlaskClient, path: str) -> None:
-    assert client.get(path).json == {"model_class": "LabelStudioMLBase", "status": "UP"}
-    assert client.get(path, headers={"Authorization": "Basic nonsense!"}).status_code == 200
+def test_probes_need_no_credentials(client: FlaskClient) -> None:
+    for _ in range(30):
+        assert client.get("/health").json == {"model_class": "LabelStudioMLBase", "status": "UP"}
+        assert client.get("/health", headers={"Authorization": "Basic nonsense!"}).status_code == 200
 
 
 @pytest.mark.parametrize("user", ["jürgen", "пользователь", "名"])

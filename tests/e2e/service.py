@@ -46,7 +46,7 @@ class Service:
         self.url = f"http://127.0.0.1:{port}"
         self._app = app
         self.server = ServerProcess("the service", log=directory / "service.log")
-        self._basic_auth = (
+        self.basic_auth = (
             (settings["BASIC_AUTH_USER"], settings["BASIC_AUTH_PASS"]) if "BASIC_AUTH_USER" in settings else None
         )
         self._env = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
@@ -64,7 +64,7 @@ class Service:
             [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", self._app],
             env=self._env,
             cwd=REPOSITORY,
-            ready=lambda: answers(f"{self.url}/health", auth=self._basic_auth),
+            ready=lambda: answers(f"{self.url}/health", auth=self.basic_auth),
             timeout=60,
         )
 
@@ -82,7 +82,7 @@ class Service:
         """GET /status."""
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.get(f"{self.url}/status", auth=self._basic_auth, timeout=10)
+            answer = session.get(f"{self.url}/status", auth=self.basic_auth, timeout=10)
         answer.raise_for_status()
         return answer.json()
 
@@ -90,6 +90,6 @@ class Service:
         """POST /setup, its JSON answer."""
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.post(f"{self.url}/setup", json=request, auth=self._basic_auth, timeout=10)
+            answer = session.post(f"{self.url}/setup", json=request, auth=self.basic_auth, timeout=10)
         answer.raise_for_status()
         return answer.json()
