@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 from yolo_backend.errors import WeightsError
-from yolo_backend.inference.library import available_cores, ultralytics
+from yolo_backend.inference.library import available_cores, refusal, ultralytics
 from yolo_backend.inference.outputs import Head
 
 logger = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ def load_network(path: Path, device: str, *, batch_size: int) -> Network:
             return OpenVINONetwork(path)
         return LibraryNetwork(path, device, batch_size=batch_size)
     except Exception as error:  # the libraries raise many kinds here
-        reason = " ".join(str(error).split())
+        reason = refusal(error) or " ".join(str(error).split())
         raise WeightsError(f"weights {path.name!r} can't be loaded: {reason}") from error
 
 
