@@ -158,6 +158,8 @@ class OpenVINONetwork(Network):
         )
         self.size = _height_and_width(metadata.get("imgsz"))
         self._core = openvino.Core()
+        # A file that is replaced while it is mapped would change the network, or end the process.
+        self._core.set_property({"ENABLE_MMAP": False})
         description = next(directory.glob("*.xml"))
         model = self._core.read_model(description)
         self.weights_bytes = description.with_suffix(".bin").stat().st_size
