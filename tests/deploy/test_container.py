@@ -17,6 +17,7 @@ from yolo_backend.settings import Settings, environment_name, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "examples" / "images"
+BESIDE_LABEL_STUDIO = (ROOT / "docker-compose.label-studio.yml").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
@@ -38,7 +39,7 @@ MANIFEST = {
 
 def compose_environment() -> dict[str, Any]:
     """The service's environment with every setting in it, also those that are commented out."""
-    everything = re.sub(r"^( +)# ([A-Z_0-9]+: )", r"\1\2", COMPOSE, flags=re.MULTILINE)
+    everything = re.sub(r"^( +)# ([A-Z_]+: )", r"\1\2", COMPOSE, flags=re.MULTILINE)
     return yaml.safe_load(everything)["services"]["yolo"]["environment"]
 
 
@@ -88,6 +89,45 @@ def test_settings_that_compose_has_commented_out_show_the_default(monkeypatch: p
         assert not isinstance(environment[name], bool), f"{name} needs quotes: an environment holds no booleans"
         monkeypatch.setenv(name, str(environment[name]))
     assert load_settings() == expected
+
+
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that is there twice, as Docker does."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        assert len(set(keys)) == len(keys), f"twice in line {node.start_mark.line + 1}: {keys}"
+        return super().construct_mapping(node, deep)
+
+
+@pytest.mark.parametrize("compose", [COMPOSE, BESIDE_LABEL_STUDIO], ids=["alone", "beside Label Studio"])
+def test_compose_has_no_key_twice(compose: str) -> None:
+    assert yaml.load(compose, _Strict)["services"]
+
+
+def test_compose_gives_a_service_time_to_end() -> None:
+    service = yaml.safe_load(COMPOSE)["services"]["yolo"]
+    seconds = int(service["stop_grace_period"].removesuffix("s"))
+    assert seconds > int(compose_environment()["GRACEFUL_TIMEOUT"])
+
+
+def test_label_studio_and_the_service_find_each_other() -> None:
+    services = yaml.safe_load(BESIDE_LABEL_STUDIO)["services"]
+    service, label_studio = services["yolo"], services["label-studio"]
+    assert service["extends"] == {"file": "docker-compose.yml", "service": "yolo"}
+    (port,) = label_studio["ports"]
+    assert service["environment"]["LABEL_STUDIO_URL"] == f"http://label-studio:{port.rpartition(':')[2]}"
+    # The same variable is the token on both sides.
+    token = re.escape("${LABEL_STUDIO_API_KEY:")
+    assert re.match(token, label_studio["environment"]["LABEL_STUDIO_USER_TOKEN"])
+    assert re.match(token, yaml.safe_load(COMPOSE)["services"]["yolo"]["environment"]["LABEL_STUDIO_API_KEY"])
+    # Volumes of the service that is extended must be named here again.
+    named = {volume.partition(":")[0] for one in (service, label_studio) for volume in one.get("volumes", ())}
+    extended = {volume.partition(":")[0] for volume in yaml.safe_load(COMPOSE)["services"]["yolo"]["volumes"]}
+    assert named | extended == set(yaml.safe_load(BESIDE_LABEL_STUDIO)["volumes"])
+    example = (ROOT / "deploy" / "label-studio.env.example").read_text(encoding="utf-8")
+    wanted = set(re.findall(r"\$\{(\w+):\?", BESIDE_LABEL_STUDIO))
+    assert wanted <= set(re.findall(r"^(\w+)=", example, flags=re.MULTILINE))
 
 
 def test_compose_volumes_are_where_the_image_keeps_weights_and_data() -> None:
