@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from pydantic import SecretStr
 from yolo_backend import delivery
 from yolo_backend.dispatch import SIMULTANEOUS, Asked, Dispatcher
 from yolo_backend.engine import Engine, Prediction
+from yolo_backend.inference import WeightsStore
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.settings import PROJECT_DIR, Settings
 
@@ -153,6 +155,17 @@ def test_a_failure_is_told_and_tried_again(make: Make, web: WebServer) -> None:
     assert ask(dispatcher, pictures.task(7, "gone")) != [None]
 
 
+def test_a_failure_is_told_for_every_task_with_this_data(
+    make: Make, web: WebServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    dispatcher, pictures = make(), Pictures(web)
+    assert ask(dispatcher, *(pictures.task(number, "gone") for number in (7, 8, 9))) == [None] * 3
+    assert [failure["task"] for failure in dispatcher.details()["failed_tasks"]] == [9, 8, 7]
+    assert [caplog.text.count(f"Task {number} left out: {web.url}/gone.jpg: 404") for number in (7, 8, 9)] == [1, 1, 1]
+    assert "Project 1.1: answered after" in caplog.text
+    assert "predictions for 0 of 3 tasks, 3 failed, 0 go on" in caplog.text
+
+
 def test_a_reason_that_all_tasks_share_is_told_once(make: Make, web: WebServer) -> None:
     dispatcher = make()
     tasks = [Pictures(web).task(number, "a") for number in range(5)]
@@ -216,6 +229,83 @@ def test_posting_goes_on_when_label_studio_is_back(make: Make, web: WebServer) -
     api.status = 201
     until(lambda: dispatcher.poster.left() == 0)
     assert sorted(one["task"] for one in api.saved) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("status", "kept"), [(500, 0), (503, 1), (429, 1)])
+def test_a_proxys_errors_are_no_reason_to_give_up(
+    make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch, status: int, kept: int
+) -> None:
+    monkeypatch.setattr(delivery, "LONGEST_PAUSE", 0.01)
+    pictures, api = Pictures(web, "slow"), LabelStudioApi(web)
+    dispatcher = make(predict_deadline=0.5, label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+    api.status = status
+    ask(dispatcher, pictures.task(1, "slow"))
+    pictures.released.set()
+    until(lambda: sum(request.target.startswith("/api/predictions/") for request in web.asked) >= delivery.TRIES + kept)
+    if not kept:
+        until(lambda: dispatcher.poster.left() == 0)
+    assert dispatcher.poster.left() == kept
+    api.status = 201
+    until(lambda: dispatcher.poster.left() == 0)
+    assert len(api.saved) == kept
+
+
+def test_what_is_late_and_fails_is_told_once(make: Make, web: WebServer, caplog: pytest.LogCaptureFixture) -> None:
+    api, released = LabelStudioApi(web), threading.Event()
+
+    def fail(handler: BaseHTTPRequestHandler, _: WebRequest) -> None:
+        released.wait(PATIENCE)
+        answer(handler, status=404)
+
+    web.routes["/gone.jpg"] = fail
+    dispatcher = make(predict_deadline=0.5, label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+    assert ask(dispatcher, Pictures(web).task(1, "gone")) == [None]
+    assert dispatcher.poster.left() == 1
+    released.set()
+    until(lambda: dispatcher.status()["tasks_running_or_queued"] == 0)
+    assert dispatcher.poster.left() == 0
+    assert caplog.text.count("ask 1 ") == 1
+    assert api.saved == []
+
+
+def test_who_opens_a_task_does_not_wait_for_long_batches(make: Make, web: WebServer) -> None:
+    dispatcher, pictures = make(threads=2, batch_size=2, fetch_threads=32, predict_deadline=0.2), Pictures(web, "slow")
+    for batch in range(2):
+        tasks = [{"id": n, "data": pictures.task(n, "slow")["data"] | {"n": (batch, n)}} for n in range(3)]
+        assert ask(dispatcher, *tasks) == [None] * 3
+    web.reply("/quick.jpg", PHOTO)
+    assert ask(dispatcher, pictures.task(9, "quick"), arrived=time.monotonic() + PATIENCE) != [None]
+    pictures.released.set()
+    until(lambda: dispatcher.status()["tasks_running_or_queued"] == 0)
+
+
+def test_a_click_while_the_weights_are_fetched_joins_the_first(
+    make: Make, web: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatcher, pictures, there = make(model_root=tmp_path), Pictures(web, "a"), threading.Event()
+    pictures.released.set()
+
+    def download(store: WeightsStore, name: str) -> Path:
+        there.wait(PATIENCE)
+        return Path(shutil.copy(PROJECT_DIR / "models" / "demo-detect.pt", tmp_path / name))
+
+    monkeypatch.setattr(WeightsStore, "_download", download)
+    plan = dispatcher.engine.plan(CONFIG.replace('model_path="demo-detect.pt"', ""))
+    missing = dispatcher.engine.model_version(plan)
+
+    def click() -> list[Prediction | None]:
+        now = Asked(arrived=time.monotonic(), project="1.1")
+        return dispatcher.predict(plan, [pictures.task(1, "a")], LabelStudio(url=None), now)
+
+    with ThreadPoolExecutor(2) as clients:
+        clicks = [clients.submit(click) for _ in range(2)]
+        time.sleep(0.5)
+        there.set()
+        (first,), (second,) = [each.result(PATIENCE) for each in clicks]
+    assert first is not None
+    assert first == second
+    assert first.model_version == dispatcher.engine.model_version(plan) != missing
+    assert pictures.asked("a") == 1
 
 
 def test_while_posting_fails_a_click_gets_them(make: Make, web: WebServer) -> None:

@@ -1,5 +1,7 @@
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +14,8 @@ from yolo_backend.errors import MediaError
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.media import Picture
 from yolo_backend.settings import PROJECT_DIR, Settings
+
+from .conftest import Asked, WebServer, answer
 
 IMAGES = PROJECT_DIR / "examples" / "images"
 NOWHERE = LabelStudio(url=None)
@@ -258,6 +262,35 @@ def test_replaced_weights_are_noticed(tmp_path: Path) -> None:
     assert engine.model_version(plan) != missing
     (tmp_path / "mine.pt").write_bytes(content[: len(content) // 2])
     assert engine.predict(plan, [task], NOWHERE) == [None]
+
+
+def test_requests_end_with_the_weights_that_they_began_with(tmp_path: Path, web: WebServer) -> None:
+    released, asked = threading.Event(), threading.Event()
+
+    def send(handler: BaseHTTPRequestHandler, _: Asked) -> None:
+        asked.set()
+        released.wait(30)
+        answer(handler, (IMAGES / "photo-01.jpg").read_bytes())
+
+    web.routes["/late.jpg"] = send
+    engine = Engine(Settings(model_root=tmp_path, model_dir=tmp_path, local_files_document_root=IMAGES))
+    plan = engine.plan(CONFIG.replace("demo-detect.pt", "mine.pt"))
+    mine = shutil.copy(PROJECT_DIR / "models" / "demo-detect.pt", tmp_path / "mine.pt")
+    old = engine.model_version(plan)
+    tasks = [{"id": 1, "data": {"image": f"{web.url}/late.jpg"}}]
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(engine.predict, plan, tasks, NOWHERE)
+        assert asked.wait(30)
+        # These find boxes as well, of the same classes.
+        shutil.copy(PROJECT_DIR / "models" / "demo-segment.pt", mine)
+        released.set()
+        (prediction,) = running.result(30)
+    assert prediction is not None
+    assert prediction.model_version == old != engine.model_version(plan)
+    (again,) = engine.predict(plan, tasks, NOWHERE)
+    assert again is not None
+    assert again.model_version == engine.model_version(plan)
+    assert again.regions != prediction.regions
 
 
 def test_pictures_can_be_plotted_for_debugging(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import threading
 import time
+import zlib
 from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,10 +20,24 @@ from yolo_backend.label_studio import LabelStudio
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 30.0  # seconds between two tries
-TRIES = 8  # for an error of Label Studio's own; while it is away there is no limit
+TRIES = 8  # for an error of Label Studio's own; while it is away or busy there is no limit
 FORGOTTEN = 600.0  # seconds after which it doesn't matter any more what was posted
 REMEMBERED = 10.0
 """Seconds. A click that was made before a prediction was posted may arrive that much later: it must not bring a second."""
+
+Computation = Future[bytes]
+"""A prediction that is made or will be, `packed`: there may be thousands, and masks are large."""
+
+
+def packed(prediction: Prediction) -> bytes:
+    """Return a prediction in as few bytes as can be had quickly."""
+    return zlib.compress(json.dumps([prediction.regions, prediction.model_version]).encode(), level=1)
+
+
+def unpacked(content: bytes) -> Prediction:
+    """Return the prediction that was `packed`."""
+    regions, version = json.loads(zlib.decompress(content))
+    return Prediction(regions=regions, model_version=version)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +53,7 @@ class Delivery:
 @dataclass(kw_only=True)
 class _Parcel:
     delivery: Delivery
-    computation: Future[Prediction]
+    computation: Computation
     key: str
     label_studio: LabelStudio
     tries: int = 0
@@ -57,7 +73,7 @@ class Poster:
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
-    def promise(self, delivery: Delivery, computation: Future[Prediction], key: str, label_studio: LabelStudio) -> None:
+    def promise(self, delivery: Delivery, computation: Computation, key: str, label_studio: LabelStudio) -> None:
         """Post a prediction once it is computed; ``key`` makes its regions' ids unique."""
         with self._lock:
             if delivery in self._open:
@@ -68,7 +84,16 @@ class Poster:
                 self._thread = threading.Thread(target=self._post_all, name="poster", daemon=True)
                 self._thread.start()
         parcel = _Parcel(delivery=delivery, computation=computation, key=key, label_studio=label_studio)
-        computation.add_done_callback(lambda _: self._ready.put(parcel))
+
+        def computed(computation: Computation) -> None:
+            if computation.exception() is None:
+                self._ready.put(parcel)
+            else:  # whose reason is told by who computed it
+                with self._lock:
+                    self._open.discard(delivery)
+                    metrics.predictions_to_post.set(len(self._open))
+
+        computation.add_done_callback(computed)
 
     def keeps(self, delivery: Delivery, *, since: float) -> bool:
         """Tell whether a prediction is not to be answered, because it is posted instead.
@@ -103,7 +128,7 @@ class Poster:
             try:
                 self._post(parcel)
             except LabelStudioAwayError as error:
-                parcel.tries += not error.unreachable
+                parcel.tries += not (error.unreachable or error.busy)
                 if parcel.tries < TRIES:
                     self._pause(error, parcel)
                 else:
@@ -147,9 +172,7 @@ class Poster:
         self._ready.put(parcel)
 
     def _post(self, parcel: _Parcel) -> None:
-        if parcel.computation.exception() is not None:
-            raise BackendError("it could not be predicted")
-        prediction = with_unique_ids(parcel.computation.result(), parcel.key)
+        prediction = with_unique_ids(unpacked(parcel.computation.result()), parcel.key)
         label_studio, task = parcel.label_studio, parcel.delivery.task
         # Another process, or this one before an answer got lost, may have posted it.
         known = label_studio.ask("GET", f"/api/predictions/?task={task}")

@@ -5,27 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import threading
 import time
-import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from cachetools import TTLCache
 
 from yolo_backend import metrics
-from yolo_backend.delivery import Delivery, Poster
+from yolo_backend.delivery import Computation, Delivery, Poster, packed, unpacked
 from yolo_backend.engine import Engine, Prediction, Task, get_engine, task_keys, with_unique_ids
+from yolo_backend.errors import ConfigError
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.plan import Plan
 
 logger = logging.getLogger(__name__)
-
-Computation = Future[Prediction]
 
 LOOK = 0.5  # seconds between two looks at whether anybody still waits for an answer
 FAILURES = 200  # failed tasks that are remembered
@@ -52,6 +51,15 @@ class Asked:
     interactive: bool = False
 
 
+@dataclass(kw_only=True)
+class _Running:
+    """A computation that is under way, and the projects and the numbers of the tasks that it is for."""
+
+    task: Task
+    computation: Computation = field(default_factory=Future)
+    tasks: dict[tuple[str | None, str], Any] = field(default_factory=dict)
+
+
 class Dispatcher:
     """Shares computations between requests, and sees to it that none is lost. Safe to use from several threads."""
 
@@ -61,12 +69,14 @@ class Dispatcher:
         self.settings = settings
         self.poster = Poster()
         self.refused = 0  # requests that came while too many were waiting
-        self.started = time.time()
+        self.started = time.monotonic()
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
+        # Who opens a task doesn't wait for the long batches of others.
+        self._short_pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict-few")
         self._warmers = ThreadPoolExecutor(1, thread_name_prefix="warm-up")
         self._warm: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
-        self._running: dict[str, Computation] = {}
+        self._running: dict[str, _Running] = {}
         self._cache: TTLCache[str, bytes] = TTLCache(
             maxsize=settings.result_cache_mb * 1e6, ttl=settings.result_cache_seconds, getsizeof=len
         )
@@ -86,6 +96,9 @@ class Dispatcher:
         whoever asks next. No task is answered twice to people who click twice.
         """
         self.notice(asked.project, plan)
+        if self.engine.lacks_weights(plan):
+            # First, since the version depends on them.
+            self._wait([self._warmers.submit(self.engine.fetch_weights, plan)], asked, give_up_early=False)
         version = self.engine.model_version(plan)
         work = self._begin(plan, version, tasks, label_studio, asked)
         with self._lock:
@@ -101,10 +114,11 @@ class Dispatcher:
             metrics.requests_waiting.dec()
         now, hung_up = time.monotonic(), asked.gone()
         predictions: list[Prediction | None] = []
-        late = 0
+        late = failures = 0
         for task, key, computation in zip(tasks, task_keys(tasks), work, strict=True):
             done = computation.done()
             failed = done and computation.exception() is not None
+            failures += failed
             number = task.get("id")
             # Without a number of its own, Label Studio doesn't know the task.
             saved = not asked.interactive and type(number) is int
@@ -117,18 +131,21 @@ class Dispatcher:
                 if may_post and saved:
                     self.poster.promise(delivery, computation, key, label_studio)
             elif not failed and not (saved and not hung_up and self._has_been_dealt_with(delivery, asked.arrived, now)):
-                prediction = with_unique_ids(computation.result(), key)
+                prediction = with_unique_ids(unpacked(computation.result()), key)
             predictions.append(prediction)
         metrics.tasks_late.inc(late)
-        if late or (hung_up and may_post):
-            logger.warning(
-                "Project %s: %s, %d of %d tasks go on in the background%s",
-                asked.project,
-                "Label Studio hung up" if hung_up else "PREDICT_DEADLINE is over",
-                late,
-                len(tasks),
-                " and are posted to Label Studio" if may_post else "; the next click gets them",
-            )
+        logger.log(
+            logging.WARNING if late or failures or hung_up else logging.INFO,
+            "Project %s: %s after %.1f s: predictions for %d of %d tasks, %d failed, %d go on in the background%s",
+            asked.project,
+            "Label Studio hung up" if hung_up else "answered",
+            now - asked.arrived,
+            len(tasks) - predictions.count(None),
+            len(tasks),
+            failures,
+            late,
+            "" if not late else " and are posted" if may_post else "; the next click gets them",
+        )
         return predictions
 
     def notice(self, project: str | None, plan: Plan) -> None:
@@ -175,6 +192,8 @@ class Dispatcher:
         with self._lock:
             running, cached, megabytes = len(self._running), len(self._cache), self._cache.currsize / 1e6
         return {
+            "process": os.getpid(),
+            "uptime_seconds": round(time.monotonic() - self.started),
             "requests_waiting": self._waiting,
             "requests_refused": self.refused,
             "tasks_running_or_queued": running,
@@ -207,76 +226,77 @@ class Dispatcher:
         names = [_name(version, task, label_studio) for task in tasks]
         work: list[Computation] = []
         hits = 0
-        new: dict[str, tuple[Task, Computation]] = {}
+        new: dict[str, _Running] = {}
         with self._lock:
             for name, task in zip(names, tasks, strict=True):
                 if (kept := self._cache.get(name)) is not None:
                     computation = Computation()
-                    computation.set_result(_unpacked(kept))
+                    computation.set_result(kept)
                     hits += 1
-                elif name in self._running:
-                    computation = self._running[name]
                 else:
-                    computation = self._running[name] = Computation()
-                    new[name] = task, computation
+                    if name not in self._running:
+                        self._running[name] = new[name] = _Running(task=task)
+                    running, number = self._running[name], task.get("id")
+                    running.tasks[asked.project, repr(number)] = number
+                    computation = running.computation
                 work.append(computation)
         metrics.tasks_asked.labels("hit").inc(hits)
         metrics.tasks_asked.labels("joined").inc(len(work) - hits - len(new))
         metrics.tasks_asked.labels("miss").inc(len(new))
         metrics.tasks_pending.inc(len(new))
         if new:
-            self._pool.submit(self._compute, plan, new, label_studio, asked.project)
+            pool = self._pool if len(new) > self.settings.batch_size else self._short_pool
+            pool.submit(self._compute, plan, new, label_studio, asked.project)
         return work
 
-    def _compute(
-        self,
-        plan: Plan,
-        new: dict[str, tuple[Task, Computation]],
-        label_studio: LabelStudio,
-        project: str | None,
-    ) -> None:
+    def _compute(self, plan: Plan, new: dict[str, _Running], label_studio: LabelStudio, project: str | None) -> None:
         names = list(new)
-        noted: Exception | None = None
+        shared: Exception | None = None
         reason: Exception = RuntimeError("no outcome")
         try:
-            for index, outcome in self.engine.compute(plan, [task for task, _ in new.values()], label_studio):
-                task, computation = new[names[index]]
-                if isinstance(outcome, Exception) and outcome is not noted:
-                    noted = outcome  # a reason that all tasks share is noted once
-                    self._note_failure(project, task, outcome)
-                self._finish(names[index], computation, outcome)
+            for index, outcome in self.engine.compute(plan, [one.task for one in new.values()], label_studio):
+                self._finish(names[index], new[names[index]], outcome, told=outcome is shared)
+                if isinstance(outcome, ConfigError):  # which all tasks share
+                    shared = outcome
         except Exception as error:
             logger.exception("Not all tasks of project %s could be predicted", project)
             reason = error
-        for name, (task, computation) in new.items():
-            if not computation.done():
-                self._note_failure(project, task, reason)
-                self._finish(name, computation, reason)
+        for name, running in new.items():
+            if not running.computation.done():
+                self._finish(name, running, reason)
 
-    def _finish(self, name: str, computation: Computation, outcome: Prediction | Exception) -> None:
-        packed = b"" if isinstance(outcome, Exception) else _packed(outcome)
+    def _finish(self, name: str, running: _Running, outcome: Prediction | Exception, *, told: bool = False) -> None:
+        content = b"" if isinstance(outcome, Exception) else packed(outcome)
         with self._lock:
-            if 0 < len(packed) <= self._cache.maxsize:
-                self._cache[name] = packed
+            if 0 < len(content) <= self._cache.maxsize:
+                self._cache[name] = content
             self._running.pop(name, None)
             metrics.cached_predictions.set(len(self._cache))
             metrics.cached_bytes.set(self._cache.currsize)
         metrics.tasks_pending.dec()
         metrics.task_done(outcome)
-        if isinstance(outcome, Exception):
-            computation.set_exception(outcome)
-        else:
-            computation.set_result(outcome)
+        if not isinstance(outcome, Exception):
+            running.computation.set_result(content)
+            return
+        if not told:
+            self._tell(running, outcome)
+        running.computation.set_exception(outcome)
 
-    def _note_failure(self, project: str | None, task: Task, error: Exception) -> None:
-        failure = {"at": _now(), "project": project, "task": task.get("id"), "reason": str(error)}
-        with self._lock:
-            self._failures.append(failure)
-            self._failed += 1
+    def _tell(self, running: _Running, error: Exception) -> None:
+        """Remember a failure for each task with this data; the first is in the log already."""
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        for place, ((project, _), number) in enumerate(running.tasks.items()):
+            if place and isinstance(error, ConfigError):
+                break
+            if place:
+                logger.warning("Task %.60r left out: %s", number, error)
+            with self._lock:
+                self._failures.append({"at": at, "project": project, "task": number, "reason": str(error)})
+                self._failed += 1
 
     # Answering
 
-    def _wait(self, work: Sequence[Computation], asked: Asked, *, give_up_early: bool) -> None:
+    def _wait(self, work: Sequence[Future[Any]], asked: Asked, *, give_up_early: bool) -> None:
         """Wait until all is done or time is up, or if it is to ``give_up_early`` until the client has hung up."""
         waiting = set(work)
         deadline = asked.arrived + self.settings.predict_deadline
@@ -310,19 +330,6 @@ def _name(version: str, task: Task, label_studio: LabelStudio) -> str:
     """Return what identifies a computation: the same data, on the same server, for the same version."""
     state = json.dumps([version, label_studio.url, task.get("data")], sort_keys=True)
     return hashlib.sha256(state.encode()).hexdigest()
-
-
-def _packed(prediction: Prediction) -> bytes:
-    return zlib.compress(json.dumps([prediction.regions, prediction.model_version]).encode(), level=1)
-
-
-def _unpacked(kept: bytes) -> Prediction:
-    regions, version = json.loads(zlib.decompress(kept))
-    return Prediction(regions=regions, model_version=version)
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 @lru_cache(maxsize=1)

@@ -108,7 +108,9 @@ def _weights(settings: Settings) -> Iterator[Finding]:
         yield note(
             f"not there: {', '.join(missing)}",
             "Official weights are fetched when they are first needed, where there is a network; a labeling config with "
-            "model_path needs none of them.",
+            "model_path needs none of them."
+            if settings.allow_downloads
+            else "ALLOW_DOWNLOADS is false: put the files there, or set these variables to others that are.",
         )
 
 

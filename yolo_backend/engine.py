@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -89,6 +89,16 @@ class Engine:
         """Return the model version of a plan; no model is loaded for it."""
         return plan.model_version(self.weights)
 
+    def lacks_weights(self, plan: Plan) -> bool:
+        """Tell whether weights of a plan aren't there."""
+        return any(self.weights.digest(one.weights) == MISSING for one in plan.passes)
+
+    def fetch_weights(self, plan: Plan) -> None:
+        """Fetch what weights of a plan aren't there and can be fetched."""
+        for one in plan.passes:
+            with suppress(WeightsError):
+                self.weights.get(one.weights)
+
     def predict(self, plan: Plan, tasks: Sequence[Task], label_studio: LabelStudio) -> list[Prediction | None]:
         """Predict tasks here and now, and return one item per task, in order; None for one that failed."""
         predictions: list[Prediction | None] = [None] * len(tasks)
@@ -111,13 +121,9 @@ class Engine:
             label_studio: where their pictures are kept.
         """
         started = time.monotonic()
-        problems: list[str] = []
-        passes = list(self._loaded(plan, problems))
-        # After loading, since that may have fetched the weights.
-        version = self.model_version(plan)
-        self._remember(version, [*plan.problems, *problems])
+        passes, version, problems = self._prepared(plan)
         if not passes:
-            why = "; ".join(dict.fromkeys([*plan.problems, *problems]))
+            why = "; ".join(dict.fromkeys(problems))
             logger.warning(
                 "Predicted 0 of %d tasks, nothing in the labeling config can be filled in: %s", len(tasks), why
             )
@@ -179,16 +185,25 @@ class Engine:
 
     def warm_up(self, plan: Plan) -> None:
         """Load the models of a plan, so that the first prediction doesn't wait for them. Problems are logged alone."""
-        problems: list[str] = []
-        for one, model in self._loaded(plan, problems):
+        passes, _, _ = self._prepared(plan)
+        for one, model in passes:
             model.warm_up(**one.options)
-        self._remember(self.model_version(plan), [*plan.problems, *problems])
 
-    def _remember(self, version: str, problems: list[str]) -> None:
+    def _prepared(self, plan: Plan) -> tuple[list[tuple[Pass, Model]], str, list[str]]:
+        """Return the passes of a plan with their models, the version of just these models, and all problems in words."""
+        version = self.model_version(plan)
+        while True:
+            problems = list(plan.problems)
+            passes = list(self._loaded(plan, problems))
+            before, version = version, self.model_version(plan)
+            if version == before:
+                break
+            # Weights were fetched, or replaced while others were loaded.
         with self._said_lock:
             self._problems[version] = problems
             while len(self._problems) > MAX_REMEMBERED:
                 del self._problems[next(iter(self._problems))]
+        return passes, version, problems
 
     def _loaded(self, plan: Plan, reasons: list[str]) -> Iterator[tuple[Pass, Model]]:
         """Yield the passes of a plan whose weights can be used, with their models; say in words why others can't."""

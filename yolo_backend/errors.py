@@ -26,8 +26,10 @@ class LabelStudioAwayError(LabelStudioError):
 
     Attributes:
         unreachable: it did not even answer, so that it isn't known whether it did what it was asked.
+        busy: it, or a proxy before it, turns everybody away.
     """
 
-    def __init__(self, reason: str, *, unreachable: bool = False) -> None:
+    def __init__(self, reason: str, *, unreachable: bool = False, busy: bool = False) -> None:
         super().__init__(reason)
         self.unreachable = unreachable
+        self.busy = busy

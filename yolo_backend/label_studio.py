@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 HANDED_OVER = "the token that Label Studio sent when it connected"
 MAX_TOKENS = 256  # personal access tokens that are remembered; one per user who connects a project
 MAX_ANSWER = 64 * 1024  # bytes
+BUSY = (408, 425, 429, 502, 503, 504)
 CALL_TIMEOUT = 20.0  # seconds for a call of the API
 RETRY_AFTER = 10.0  # seconds for which a failed exchange isn't tried again, so that a thousand tasks don't queue for it
 ADVICE = (
@@ -168,8 +169,8 @@ class LabelStudio:
             raise LabelStudioAwayError(str(error), unreachable=True) from None
         if 200 <= status < 300:
             return answer
-        if status in (408, 425, 429) or status >= 500:
-            raise LabelStudioAwayError(f"Label Studio answered {status}")
+        if status in BUSY or status >= 500:
+            raise LabelStudioAwayError(f"Label Studio answered {status}", busy=status in BUSY)
         if status in (401, 403):
             raise LabelStudioError(f"Label Studio answered {status}: {self.advice()}")
         raise LabelStudioError(f"Label Studio answered {status}: {shortened(_detail(answer))}")

@@ -56,12 +56,7 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
     def status() -> Response:
         """Tell what the service is doing, for the operator: numbers alone where no password proves who is asking."""
         details = dispatcher.details() if is_authenticated() else {}
-        return jsonify(
-            version=__version__,
-            uptime_seconds=round(time.time() - dispatcher.started),
-            **dispatcher.status(),
-            **details,
-        )
+        return jsonify(version=__version__, **dispatcher.status(), **details)
 
 
 def asked_now(project: str | None, *, interactive: bool) -> Asked:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
@@ -110,6 +111,16 @@ class Settings(BaseSettings):
     allow_custom_model_path: bool = Field(
         True, description="Whether a labeling config may choose weights by `model_path`. `false`: the defaults alone."
     )
+    allow_downloads: bool = Field(
+        True,
+        description="Whether official weights that are asked for by name, and are not there, are fetched from their "
+        "authors. Nothing else is ever fetched or installed.",
+    )
+    model_sha256: str | None = Field(
+        None,
+        description="SHA-256 digests of the weights that may be loaded, in hex, separated by commas. Not set: all that are "
+        "there, but no TensorRT engines. The digest of weights that are refused is in the message.",
+    )
     model_score_threshold: float = Field(
         0.5, ge=0, le=1, description="Detections below this score are dropped, where a labeling config says nothing."
     )
@@ -174,6 +185,19 @@ class Settings(BaseSettings):
         if not usable:
             raise ValueError("an address like http://label-studio:8080 is expected")
         return value.rstrip("/")
+
+    @field_validator("model_sha256")
+    @classmethod
+    def _digests(cls, value: str | None) -> str | None:
+        for digest in (value or "").replace(",", " ").split():
+            if not re.fullmatch("[0-9a-fA-F]{64}", digest):
+                raise ValueError(f"{digest!r} is no SHA-256 digest: 64 hexadecimal digits are expected")
+        return value
+
+    @cached_property
+    def listed_weights(self) -> frozenset[str]:
+        """The digests of the weights that may be loaded; empty if all may."""
+        return frozenset((self.model_sha256 or "").lower().replace(",", " ").split())
 
     @field_validator("media_hosts")
     @classmethod

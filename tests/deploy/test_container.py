@@ -39,7 +39,7 @@ MANIFEST = {
 
 def compose_environment() -> dict[str, Any]:
     """The service's environment with every setting in it, also those that are commented out."""
-    everything = re.sub(r"^( +)# ([A-Z_]+: )", r"\1\2", COMPOSE, flags=re.MULTILINE)
+    everything = re.sub(r"^( +)# ([A-Z_0-9]+: )", r"\1\2", COMPOSE, flags=re.MULTILINE)
     return yaml.safe_load(everything)["services"]["yolo"]["environment"]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from yolo_backend.errors import WeightsError
-from yolo_backend.inference import Model, ModelStore, WeightsStore
+from yolo_backend.inference import Model, ModelStore, WeightsStore, models
 from yolo_backend.inference.exports import MANIFEST, Exports
 from yolo_backend.inference.letterbox import Letterbox
 from yolo_backend.inference.library import ultralytics
@@ -167,6 +167,34 @@ def test_exported_weights_are_weights(tmp_path: Path, exports: Exports, photos: 
     file = next((tmp_path / "mine_openvino_model").glob("*.bin"))
     file.write_bytes(file.read_bytes()[:-1] + b"\0\0")
     assert weights.digest("mine_openvino_model") != before
+    # Who is at work with the old file isn't touched, and an input of another shape reads no file any more.
+    again = model.predict([photos[0][:, :200]], **OPTIONS)
+    file.write_bytes(b"")
+    assert model.predict([photos[0][:200]], **OPTIONS)
+    (one,), (other,) = again, in_openvino(bundled("detect"), exports).predict([photos[0][:, :200]], **OPTIONS)
+    assert one.boxes == pytest.approx(other.boxes, abs=1)
+
+
+def test_weights_that_are_replaced_while_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network is kept under the name of a content that it wasn't made of."""
+    path = Path(shutil.copy(bundled("detect"), tmp_path / "mine.pt"))
+    old = sha256(path)
+    settings = Settings(model_root=tmp_path, model_dir=tmp_path / "data", device="cpu", runtime="pytorch")
+    store = ModelStore(settings, WeightsStore(settings))
+
+    def replaced(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        shutil.copy(bundled("segment"), path)
+        return load_network(*arguments, **options)
+
+    monkeypatch.setattr(models, "load_network", replaced)
+    with pytest.raises(WeightsError, match="replaced while they were loaded"):
+        store.get("mine.pt")
+    assert store.loaded() == []
+    assert store.get("mine.pt").task == "segment"
+    with pytest.raises(WeightsError, match="the weights were replaced"):
+        Exports(tmp_path).make(path, old)
+    assert Exports(tmp_path).find(path, old) is None
 
 
 def test_a_damaged_network_is_named(tmp_path: Path) -> None:

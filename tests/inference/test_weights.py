@@ -109,7 +109,7 @@ def test_an_official_name_that_cannot_be_fetched_is_an_error_and_not_asked_for_a
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(WeightsError, match=r"'yolo26n.pt' could not be fetched .*demo-detect.pt"):
         store.get("yolo26n.pt")
-    monkeypatch.setattr("ultralytics.utils.downloads.attempt_download_asset", None)
+    monkeypatch.setattr("yolo_backend.inference.weights.fetch_official", None)
     with pytest.raises(WeightsError, match="could not be fetched"):
         store.get("yolo26n.pt")
 
@@ -119,17 +119,18 @@ def test_weights_that_are_fetched_are_there_whole_or_not_at_all(
 ) -> None:
     broken = [True, False]
 
-    def fetch(path: Path, **_: object) -> str:
+    def fetch(name: str, directory: Path) -> Path:
+        path = directory / name
         path.write_bytes(b"the first half")
         assert store.find("yolo26n.pt") is None
         assert "yolo26n.pt" not in " ".join(store.available())
         if broken.pop(0):
             raise ConnectionError("cut off")
         path.write_bytes(b"the first half and the second")
-        return str(path)
+        return path
 
     before = sorted(root.iterdir())
-    monkeypatch.setattr("ultralytics.utils.downloads.attempt_download_asset", fetch)
+    monkeypatch.setattr("yolo_backend.inference.weights.fetch_official", fetch)
     monkeypatch.setattr("yolo_backend.inference.weights.RETRY_SECONDS", 0)
     with pytest.raises(WeightsError, match="cut off"):
         store.get("yolo26n.pt")

@@ -1,7 +1,7 @@
 """Networks for OpenVINO, made from PyTorch weights once and kept on disk.
 
-``python -m yolo_backend.inference.exports WEIGHTS DIRECTORY`` makes one; the service runs that as a process of its own,
-which doesn't slow down its answers and leaves no memory behind.
+``python -m yolo_backend.inference.exports WEIGHTS SHA256 DIRECTORY`` makes one; the service runs that as a process of its
+own, which doesn't slow down its answers and leaves no memory behind.
 """
 
 from __future__ import annotations
@@ -57,17 +57,19 @@ class Exports:
             self.directory.mkdir(parents=True, exist_ok=True)
             with FileLock(self.directory / f".{path.name}.lock"):
                 if not _is_whole(path):
-                    _run_export(weights, path)
+                    _run_export(weights, digest, path)
         except (OSError, subprocess.SubprocessError) as error:
             raise WeightsError(f"no network for OpenVINO could be made of {weights.name}: {error}") from None
         return path
 
 
-def export(weights: Path, directory: Path) -> None:
-    """Make a network of PyTorch weights; the directory is complete as soon as it is there."""
+def export(weights: Path, digest: str, directory: Path) -> None:
+    """Make a network of PyTorch weights with this content; the directory is complete as soon as it is there."""
     library = ultralytics()
     with tempfile.TemporaryDirectory(prefix=".making-", dir=directory.parent) as aside:
         copy = Path(shutil.copyfile(weights, Path(aside) / "model.pt"))
+        if sha256(copy) != digest:
+            sys.exit("the weights were replaced")
         yolo = library.YOLO(copy)
         size = yolo.overrides.get("imgsz", 640)
         made = Path(yolo.export(format="openvino", dynamic=True, imgsz=size, device="cpu", verbose=False))
@@ -77,8 +79,8 @@ def export(weights: Path, directory: Path) -> None:
         made.rename(directory)
 
 
-def _run_export(weights: Path, directory: Path) -> None:
-    command = [sys.executable, "-m", "yolo_backend.inference.exports", str(weights), str(directory)]
+def _run_export(weights: Path, digest: str, directory: Path) -> None:
+    command = [sys.executable, "-m", "yolo_backend.inference.exports", str(weights), digest, str(directory)]
     done = subprocess.run(
         command,
         cwd=PROJECT_DIR,
@@ -103,4 +105,4 @@ def _is_whole(directory: Path) -> bool:
 
 
 if __name__ == "__main__":
-    export(Path(sys.argv[1]), Path(sys.argv[2]))
+    export(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

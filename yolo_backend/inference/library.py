@@ -7,24 +7,63 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
+import re
 import threading
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from yolo_backend.errors import WeightsError
 from yolo_backend.settings import get_settings
 
 _import_lock = threading.Lock()
 
 
 def ultralytics() -> ModuleType:
-    """Return the library's module, imported and set up at the first call."""
+    """Return the library's module, imported and set up at the first call.
+
+    Raises:
+        WeightsError: this version of it would run what is in weights.
+    """
     with _import_lock:
-        return _import()
+        return _import()[0]
+
+
+def official_names() -> frozenset[str]:
+    """Return the names of the weights that the library's authors publish."""
+    ultralytics()
+    from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
+
+    return frozenset(GITHUB_ASSETS_NAMES)
+
+
+def fetch_official(name: str, directory: Path) -> Path:
+    """Fetch weights that the library's authors publish, into a directory.
+
+    Raises:
+        Exception: of many kinds, whatever the library raises.
+    """
+    with _import_lock:
+        fetch = _import()[1]
+    return Path(fetch(directory / name, progress=False))
+
+
+def refusal(error: BaseException | None) -> str | None:
+    """Say in words what weights hold that is no part of a model, such as ``os.system``, if ``error`` is about that."""
+    while error is not None and not isinstance(error, pickle.UnpicklingError):
+        error = error.__cause__
+    if error is None:
+        return None
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    what = named[1] if named else "something"
+    return f"they hold {what}, which is no part of a model and was not run"
 
 
 @lru_cache(maxsize=1)
-def _import() -> ModuleType:
+def _import() -> tuple[ModuleType, Callable[..., str]]:
     os.environ.update(
         YOLO_AUTOINSTALL="false",  # never run pip
         YOLO_OFFLINE="true",  # no reports to anyone, no search for updates; official weights are fetched all the same
@@ -35,10 +74,34 @@ def _import() -> ModuleType:
     import torch
     import torchvision  # noqa: F401 - the library imports it at the first prediction
     import ultralytics
+    from ultralytics.utils import downloads, plotting
 
+    # Without both, the library would unpickle anything, and say nothing.
+    if not getattr(ultralytics.utils, "SAFE_LOAD", False) or not hasattr(
+        torch.serialization, "get_unsafe_globals_in_checkpoint"
+    ):
+        raise WeightsError(
+            f"ultralytics {ultralytics.__version__} with torch {torch.__version__} would run what is in weights: "
+            "install the versions that requirements.txt asks for"
+        )
+    fetch = downloads.attempt_download_asset
+    # The library would look for files under names of its own (yolov5s.pt as yolov5su.pt), and fetch what isn't there.
+    downloads.attempt_download_asset = _as_it_is
+    # It would fetch a font for names that are not ASCII.
+    plotting.check_font = _installed_font
     # The library leaves one core unused.
     torch.set_num_threads(available_cores())
-    return ultralytics
+    return ultralytics, fetch
+
+
+def _as_it_is(file: Any, *_: object, **__: object) -> str:
+    return str(file)
+
+
+def _installed_font(_: object = None) -> str:
+    from matplotlib import font_manager
+
+    return font_manager.findfont("DejaVu Sans")
 
 
 def is_imported() -> bool:

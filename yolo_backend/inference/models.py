@@ -167,6 +167,8 @@ class ModelStore:
                     return self._models[key]
             with metrics.model_loads.labels("failed").count_exceptions():
                 model = self._load(*key)
+                if self._weights.digest(name) != key[1]:
+                    raise WeightsError(f"weights {name!r} were replaced while they were loaded; ask again")
             metrics.model_loads.labels("loaded").inc()
             with self._lock:
                 self._models[key] = model

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 from yolo_backend.errors import WeightsError
-from yolo_backend.inference.library import available_cores, ultralytics
+from yolo_backend.inference.library import available_cores, refusal, ultralytics
 from yolo_backend.inference.outputs import Head
 
 logger = logging.getLogger(__name__)
@@ -158,6 +158,8 @@ class OpenVINONetwork(Network):
         )
         self.size = _height_and_width(metadata.get("imgsz"))
         self._core = openvino.Core()
+        # A file that is replaced while it is mapped would change the network, or end the process.
+        self._core.set_property({"ENABLE_MMAP": False})
         description = next(directory.glob("*.xml"))
         model = self._core.read_model(description)
         self.weights_bytes = description.with_suffix(".bin").stat().st_size
@@ -238,7 +240,7 @@ def load_network(path: Path, device: str, *, batch_size: int) -> Network:
             return OpenVINONetwork(path)
         return LibraryNetwork(path, device, batch_size=batch_size)
     except Exception as error:  # the libraries raise many kinds here
-        reason = " ".join(str(error).split())
+        reason = refusal(error) or " ".join(str(error).split())
         raise WeightsError(f"weights {path.name!r} can't be loaded: {reason}") from error
 
 

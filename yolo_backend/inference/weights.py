@@ -12,7 +12,7 @@ import time
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from yolo_backend.errors import WeightsError
-from yolo_backend.inference.library import ultralytics
+from yolo_backend.inference.library import fetch_official, official_names
 from yolo_backend.settings import BUNDLED_MODELS, Settings
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ class WeightsStore:
 
     def __init__(self, settings: Settings) -> None:
         self.roots = list(dict.fromkeys(path.resolve() for path in (settings.model_root, BUNDLED_MODELS)))
+        self._allow_downloads = settings.allow_downloads
+        self._listed = settings.listed_weights
         self._digests: dict[Path, tuple[tuple[tuple[int, int, int], ...], str]] = {}
         self._failed_downloads: dict[str, tuple[float, str]] = {}
         self._download_lock = threading.Lock()
@@ -47,7 +49,8 @@ class WeightsStore:
                 is_there = path.is_dir() if path.name.endswith("_openvino_model") else path.is_file()
             except (OSError, RuntimeError) as error:  # a name that is too long, a link to itself
                 raise WeightsError(f"weights {name[:60]!r} can't be looked up: {error}") from None
-            if not path.is_relative_to(root):
+            inside = path.rglob("*") if is_there and path.is_dir() else ()
+            if not all(file.resolve().is_relative_to(root) for file in (path, *inside)):
                 raise WeightsError(f"weights {name!r} lead out of {root}; put the file itself there")
             if is_there:
                 return path
@@ -57,13 +60,14 @@ class WeightsStore:
         """Return the file that ``name`` means; an official name is fetched if it isn't there yet.
 
         Raises:
-            WeightsError: there is no such file, and it can't be fetched.
+            WeightsError: there is no such file and it can't be fetched, or it is none that may be loaded.
         """
         path = self.find(name)
-        if path is not None:
-            return path
-        with self._download_lock:
-            return self.find(name) or self._download(name)
+        if path is None:
+            with self._download_lock:
+                path = self.find(name) or self._download(name)
+        self._check_listed(name, path)
+        return path
 
     def digest(self, name: str) -> str:
         """Return what identifies the content of ``name``: its SHA-256 in hex, or `MISSING`."""
@@ -72,6 +76,15 @@ class WeightsStore:
             return MISSING if path is None else self._digest(path)
         except (WeightsError, OSError):
             return MISSING
+
+    def _check_listed(self, name: str, path: Path) -> None:
+        is_engine = path.suffix == ".engine"
+        if not self._listed and not is_engine:
+            return
+        digest = self._digest(path)
+        if digest not in self._listed:
+            why = "an engine holds code for the GPU, and " if is_engine else ""
+            raise WeightsError(f"weights {name!r} are refused: {why}MODEL_SHA256 doesn't list them ({digest})")
 
     def _digest(self, path: Path) -> str:
         state = _state(path)
@@ -92,14 +105,15 @@ class WeightsStore:
         return sorted(names)
 
     def _download(self, name: str) -> Path:
-        ultralytics()
-        from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
-
-        if name not in GITHUB_ASSETS_NAMES:
+        if name not in official_names():
             spelled = {there.casefold(): there for there in self.available()}
             nearest = difflib.get_close_matches(name.casefold(), spelled, 1)
             hint = f"Did you mean {spelled[nearest[0]]}? " if nearest else ""
             raise WeightsError(f"there are no weights {name!r}. {hint}{self._remedy()}")
+        if not self._allow_downloads:
+            raise WeightsError(
+                f"the official weights {name!r} are not there, and ALLOW_DOWNLOADS is false. {self._remedy()}"
+            )
         root = self.roots[0]
         failed_at, reason = self._failed_downloads.get(name, (-RETRY_SECONDS, ""))
         if time.monotonic() - failed_at >= RETRY_SECONDS:
@@ -110,8 +124,7 @@ class WeightsStore:
                 try:
                     # Aside first: a process that is killed must not leave half a file under this name.
                     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=root) as aside:
-                        fetched = attempt_download_asset(Path(aside) / name, progress=False)
-                        path = Path(fetched).replace(root / name)
+                        path = fetch_official(name, Path(aside)).replace(root / name)
                 except Exception as error:  # the library raises many kinds here
                     reason = " ".join(str(error).lstrip("❌ ").split())
                 else:
