@@ -3,6 +3,7 @@
     pip install -r models/requirements-train.txt
     PYTHONPATH=.:models python benchmarks/accuracy.py             # every example with a tag on an image
     PYTHONPATH=.:models python benchmarks/accuracy.py PolygonLabels --scenes 50
+    PYTHONPATH=.:models python benchmarks/accuracy.py --data data # with what the service has there: networks for OpenVINO
 
 The scenes have other codes and other backgrounds than the training set. A region counts as found if its label is right and
 its shape overlaps the truth's by half or more.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -213,6 +215,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("examples", nargs="*", help="names of files in examples/, without .xml; default: all")
     parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument(
+        "--data", type=Path, help="a MODEL_DIR; default: an empty one, so that PyTorch predicts at first"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level="WARNING")
     wanted = arguments.examples or [*SHAPES, "KeyPointLabels", "Choices", "Taxonomy"]
@@ -222,7 +227,8 @@ def main() -> None:
         names = [write(folder, f"scene-{index}.jpg", scene.image) for index, scene in enumerate(scenes)]
         crops = [crop for index, scene in enumerate(scenes) for crop in cut_crops(scene, SEED, index)]
         cut = [write(folder, f"crop-{index}.jpg", image) for index, (_, image) in enumerate(crops)]
-        engine = Engine(Settings(model_dir=folder / "data", local_files_document_root=folder))
+        data = arguments.data or folder / "data"
+        engine = Engine(Settings(model_dir=data, local_files_document_root=folder))
         print(HEADER)
         for example in wanted:
             score, unit = Score(), ""
@@ -237,6 +243,8 @@ def main() -> None:
                         truth, error, unit = SHAPES[example]
                         score_shapes(score, regions, scene, truth, error)
             print(score.row(example, unit), flush=True)
+        runtimes = {one["weights"]: one["runtime"] for one in engine.models.loaded()}
+        print(f"Predicted by {runtimes}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,12 @@ def test_a_tag_marked_to_be_skipped_is_left_to_people() -> None:
     assert made.problems == ()
 
 
+def test_of_two_tags_of_one_name_the_first_is_filled_in() -> None:
+    made = plan(rectangles(), rectangles('model_iou="0.1"'))
+    assert made.controls == plan(rectangles()).controls
+    assert made.problems == ('<RectangleLabels name="box"> left out: another tag has its name',)
+
+
 def test_controls_that_ask_the_same_share_a_pass() -> None:
     shown = '<Image name="a" value="$a"/><Image name="b" value="$b"/>'
     made = plan(

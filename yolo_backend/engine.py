@@ -296,7 +296,10 @@ class Engine:
             ]
             value = task_value(task, source.value)
             with self.media.local_file(value, task_id=task.get("id"), label_studio=label_studio) as path:
-                frames = read_frames(path, max_megapixels=self.settings.max_image_megapixels)
+                settings = self.settings
+                frames = read_frames(
+                    path, max_megapixels=settings.max_image_megapixels, max_frames=settings.max_video_frames
+                )
                 with closing(read_ahead(frames, self.settings.batch_size)) as ahead:
                     regions += observe(ahead, watching, batch_size=self.settings.batch_size)
         return regions

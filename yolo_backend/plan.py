@@ -87,6 +87,9 @@ def make_plan(xml: str, settings: Settings) -> Plan:
     for tag in config.controls:
         control, found = _control(tag, config, settings)
         problems += found
+        if control is not None and any(control.name == other.name for other in controls):
+            problems.append(f"{tag} left out: another tag has its name")
+            continue
         if control is not None:
             controls.append(control)
     filled = {held.name for control in controls for held in control.held}

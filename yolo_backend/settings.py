@@ -160,6 +160,9 @@ class Settings(BaseSettings):
     max_image_megapixels: float = Field(
         100, gt=0, description="Largest image that is decoded, in megapixels (10^6), by its header."
     )
+    max_video_frames: int = Field(
+        200_000, ge=1, description="Longest video that is looked at, in frames; 200,000 are two hours at 25 a second."
+    )
 
     # Debugging
     debug_plot: bool = Field(

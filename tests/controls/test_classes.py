@@ -64,6 +64,13 @@ def test_labels_without_a_class_are_named_with_the_nearest_and_the_classes() -> 
     )
 
 
+def test_very_many_labels_without_a_class_are_counted() -> None:
+    labels = [label(f"label {number}") for number in range(1000)]
+    problems = match_classes(labels, [0.5] * 1000, COCO, owner="tag").problems
+    assert len(problems) == 22
+    assert problems[20] == "tag: 980 more labels without a class"
+
+
 def test_a_label_whose_class_is_taken_is_named() -> None:
     problems = match_classes([label("one", "cat"), label("two", "cat")], [0.5, 0.5], COCO, owner="tag").problems
     assert problems[0] == "tag: label 'two': cat goes to another label"

@@ -162,6 +162,14 @@ def test_pictures_may_not_be_larger_than_allowed(tmp_path: Path) -> None:
         frames_of(path, max_megapixels=WIDTH * HEIGHT / 1e6 - 1e-6)
 
 
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.ts"])  # the head of the first says how many there are
+def test_a_video_may_not_be_longer_than_allowed(tmp_path: Path, name: str) -> None:
+    path = write_clip(tmp_path / name, CFR_30)
+    assert len(list(read_frames(path, max_megapixels=1, max_frames=40))) == 40
+    with pytest.raises(MediaError, match="40 frames or more, and MAX_VIDEO_FRAMES allows 39"):
+        list(read_frames(path, max_megapixels=1, max_frames=39))
+
+
 def test_few_pictures_are_in_memory_at_a_time(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", [index / 30 for index in range(300)])
     alive: weakref.WeakSet[Frame] = weakref.WeakSet()

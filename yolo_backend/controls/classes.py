@@ -10,8 +10,8 @@ import numpy as np
 
 from yolo_backend.labeling_config import Label
 
-LISTED_CLASSES = 20
-"""How many class names a warning lists before it says how many more there are."""
+LISTED = 20
+"""How many class names, and how many labels without one, are listed before it is said how many more there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +96,11 @@ def _problems(labels: Sequence[Label], mapped: Mapping[str, int], names: Mapping
         if nearest:
             words.append(f"nearest: {', '.join(dict.fromkeys(nearest))}")
         problems.append("; ".join(words))
+    if len(problems) > LISTED:
+        problems[LISTED:] = [f"{len(problems) - LISTED} more labels without a class"]
     if problems:
-        listed = ", ".join(all_names[:LISTED_CLASSES])
-        more = len(all_names) - LISTED_CLASSES
+        listed = ", ".join(all_names[:LISTED])
+        more = len(all_names) - LISTED
         classes = f"{listed} and {more} more" if more > 0 else listed or "none"
         problems = [f"{owner}: {problem}" for problem in problems]
         problems.append(f"{owner}: classes of the model: {classes}; map them with predicted_values")

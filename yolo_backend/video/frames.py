@@ -7,6 +7,7 @@ their own data. OpenCV opens a playlist under any name, and with it other files 
 from __future__ import annotations
 
 import struct
+import sys
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,12 +46,12 @@ class Frame:
     """When the next one does; the length of the video for the last one."""
 
 
-def read_frames(path: Path, *, max_megapixels: float) -> Generator[Frame, None, None]:
+def read_frames(path: Path, *, max_megapixels: float, max_frames: int = sys.maxsize) -> Generator[Frame, None, None]:
     """Yield the pictures of a video; the file is open for as long as the iterator is.
 
     Raises:
-        MediaError: the file is no video, is damaged or cut off, has no picture, or has pictures of more than
-            ``max_megapixels`` (10^6 pixels).
+        MediaError: the file is no video, is damaged or cut off, has no picture, has pictures of more than
+            ``max_megapixels`` (10^6 pixels), or more than ``max_frames`` of them.
     """
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
     try:
@@ -64,11 +65,13 @@ def read_frames(path: Path, *, max_megapixels: float) -> Generator[Frame, None, 
         if stream.codec_context is None:
             raise MediaError("the video is compressed in a way that can't be decoded here: convert it to H.264 in MP4")
         _check_size(stream.width, stream.height, max_megapixels)
+        _check_count(stream.frames, max_frames)
         stream.thread_type = "AUTO"
         shown: tuple[np.ndarray, float] | None = None
         seconds = 0.0  # where the last picture ends by its own account
         try:
-            for start, picture in _timed(container, stream):
+            for number, (start, picture) in enumerate(_timed(container, stream), start=1):
+                _check_count(number, max_frames)
                 if shown is not None:
                     yield Frame(pixels=shown[0], start=shown[1], end=start)
                 _check_size(picture.width, picture.height, max_megapixels)
@@ -123,6 +126,11 @@ def _duration(picture: av.VideoFrame, stream: av.VideoStream) -> float:
 def _check_size(width: int, height: int, max_megapixels: float) -> None:
     if width * height > max_megapixels * 1e6:
         raise MediaError(f"{width} × {height} pixels, more than MAX_IMAGE_MEGAPIXELS allows ({max_megapixels:g})")
+
+
+def _check_count(frames: int, max_frames: int) -> None:
+    if frames > max_frames:
+        raise MediaError(f"a video of {frames} frames or more, and MAX_VIDEO_FRAMES allows {max_frames}")
 
 
 def _check_end(container: av.container.InputContainer, stream: av.VideoStream, seconds: float) -> None:
