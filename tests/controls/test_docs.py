@@ -8,6 +8,7 @@ from yolo_backend.controls import CONTROLS, ImageControl
 from yolo_backend.controls.attributes import attribute_table, declared_attributes
 from yolo_backend.plan import make_plan
 from yolo_backend.settings import PROJECT_DIR, Settings
+from yolo_backend.video.tracking import trackers
 
 PAGE = PROJECT_DIR / "docs" / "tags.md"
 EXAMPLES = sorted((PROJECT_DIR / "examples").glob("*.xml"))
@@ -30,6 +31,13 @@ def test_the_tables_are_those_of_the_code() -> None:
         "run: PYTHONPATH=. python tests/controls/test_docs.py"
     )
     assert {name for _, name, _, _ in _TABLE.findall(page)} == {ImageControl.__name__} | {c.tag for c in CONTROLS}
+
+
+def test_what_labels_may_say_and_the_trackers_are_those_of_the_code() -> None:
+    page = PAGE.read_text()
+    assert all(f"`{name}`" in page for control in CONTROLS for name in control.label_attributes)
+    (listed,) = re.findall(r"The library ships the trackers (.*?)\.", page, re.DOTALL)
+    assert re.findall(r"`(\w+)`", listed) == list(trackers())
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

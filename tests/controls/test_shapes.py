@@ -417,6 +417,11 @@ def test_choices(probabilities: list[float], attributes: str, expected: list[str
     }
 
 
+def test_what_is_about_an_item_says_which_though_there_is_but_one() -> None:
+    (region,) = regions(tag("Choices", 'perItem="true"', CHOICES), result(probs=[0.9, 0.1, 0.0]))
+    assert region["item_index"] == 0
+
+
 @pytest.mark.parametrize("kind", ["Choices", "Taxonomy"])
 @pytest.mark.parametrize(
     ("attributes", "image", "words"),

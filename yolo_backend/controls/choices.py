@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassControl(ImageControl):
-    """A control that says what a whole image is. Only classes that a label wants compete."""
+    """A control that says what a whole image is. Only classes that a label wants compete.
+
+    Attributes:
+        most: labels that an image may have.
+        per_item: it is about one of the images of its tag, though that may have but one.
+    """
 
     yolo_tasks: ClassVar[tuple[str, ...]] = ("classify",)
     most: int = 1
+    per_item: bool = False
 
     model_whole_image: bool = attribute(
         False, "Let the model see the whole picture, padded to a square. Otherwise it sees the square in the middle."
@@ -42,7 +48,7 @@ class ClassControl(ImageControl):
             return None, [f"{tag} left out: with perRegion it says what a region is, and the model what an image is"]
         if shown.source.pages and "peritem" not in on:
             return None, [f'{tag} left out: on several pages it needs perItem="true", to say what each of them is']
-        return made, problems
+        return made.with_fields({"per_item": "peritem" in on}), problems
 
     def chosen(self, result: Detections) -> list[Found]:
         """Return the labels of the likeliest classes above their thresholds, the likeliest first, at most `most`."""
@@ -63,6 +69,7 @@ class ClassControl(ImageControl):
                 "type": self.kind,
                 "value": {self.kind: values},
                 "score": round(sum(found.score for found in chosen) / len(chosen), 4),
+                **({"item_index": 0} if self.per_item else {}),
             }
 
 
