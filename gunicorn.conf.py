@@ -44,8 +44,11 @@ control_socket_disable = True
 
 
 def on_starting(server: Any) -> None:
-    """Make the directory in which the workers count together, before any of them imports what counts."""
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="yolo-backend-metrics-", dir=worker_tmp_dir)
+    """Make the directory of what the workers have in common, before any of them imports what counts."""
+    directory = tempfile.mkdtemp(prefix="yolo-backend-", dir=worker_tmp_dir)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    if workers > 1:
+        os.environ["YOLO_BACKEND_CLAIMS"] = f"{directory}/claims.sqlite"
 
 
 def post_worker_init(worker: Any) -> None:
@@ -86,5 +89,5 @@ def child_exit(server: Any, worker: Any) -> None:
 
 
 def on_exit(server: Any) -> None:
-    """Remove the files of the metrics."""
+    """Remove what the workers had in common."""
     shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +19,8 @@ import pytest
 from pydantic import SecretStr
 
 from yolo_backend import delivery
-from yolo_backend.dispatch import SIMULTANEOUS, Asked, Dispatcher
+from yolo_backend.claims import REMEMBERED, SIMULTANEOUS, Claims
+from yolo_backend.dispatch import Asked, Dispatcher
 from yolo_backend.engine import Engine, Prediction
 from yolo_backend.inference import WeightsStore
 from yolo_backend.label_studio import LabelStudio
@@ -77,8 +81,8 @@ Make = Callable[..., Dispatcher]
 def make(tmp_path: Path) -> Iterator[Make]:
     made: list[Dispatcher] = []
 
-    def dispatcher(**settings: Any) -> Dispatcher:
-        made.append(Dispatcher(Engine(Settings(model_dir=tmp_path, **settings))))
+    def dispatcher(claims: str | None = None, **settings: Any) -> Dispatcher:
+        made.append(Dispatcher(Engine(Settings(model_dir=tmp_path, **settings)), Claims(claims)))
         return made[-1]
 
     yield dispatcher
@@ -204,7 +208,7 @@ def test_what_is_late_is_posted_once(make: Make, web: WebServer) -> None:
     assert all(one["model_version"].startswith("demo-detect-") and one["result"] for one in api.saved)
     until(lambda: dispatcher.poster.left() == 0)
     # A click long after it is meant: the predictions were deleted in between.
-    assert None not in ask(dispatcher, *tasks, arrived=time.monotonic() + delivery.REMEMBERED + 1)
+    assert None not in ask(dispatcher, *tasks, arrived=time.monotonic() + REMEMBERED + 1)
 
 
 def test_what_label_studio_has_already_is_not_posted(make: Make, web: WebServer) -> None:
@@ -366,6 +370,81 @@ def test_two_clicks_are_answered_once_but_requests_at_the_same_moment_both(
         pictures.released.set()
         found = [first.result(PATIENCE), second.result(PATIENCE)]
     assert len([one for one in found if one != [None]]) == answers
+
+
+def workers(make: Make, web: WebServer, tmp_path: Path, **settings: Any) -> list[Dispatcher]:
+    """Two worker processes, as far as they can tell."""
+    shared = {"claims": str(tmp_path / "claims.sqlite"), "predict_deadline": 0.5, **settings}
+    return [make(**shared) for _ in range(2)]
+
+
+def test_another_worker_leaves_alone_what_one_sees_to(make: Make, web: WebServer, tmp_path: Path) -> None:
+    pictures, api = Pictures(web, "slow"), LabelStudioApi(web)
+    one, other = workers(make, web, tmp_path, label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+    task = pictures.task(1, "slow")
+    later: dict[str, Any] = {"arrived": time.monotonic() + SIMULTANEOUS + 1}
+    assert ask(one, task) == [None]
+    assert ask(other, task, **later) == [None]
+    assert pictures.asked("slow") == 1
+    assert other.poster.left() == 0
+    pictures.released.set()
+    until(lambda: one.poster.left() == 0)
+    assert [saved["task"] for saved in api.saved] == [1]
+    assert ask(other, task, **later) == [None], "right after that a click may still come that was made before"
+    assert ask(other, task, arrived=time.monotonic() + REMEMBERED + 1) != [None]
+
+
+@pytest.mark.parametrize("apart", [0.0, SIMULTANEOUS + 1])
+def test_another_worker_answers_once_one_has(make: Make, web: WebServer, tmp_path: Path, apart: float) -> None:
+    pictures = Pictures(web, "slow")
+    one, other = workers(make, web, tmp_path, predict_deadline=PATIENCE)
+    task = pictures.task(1, "slow")
+    with ThreadPoolExecutor(1) as clients:
+        first = clients.submit(ask, one, task)
+        until(lambda: pictures.asked("slow") == 1)
+        pictures.released.set()
+        second = ask(other, task, arrived=time.monotonic() + apart)
+        assert first.result(PATIENCE) != [None]
+    assert (second == [None]) == bool(apart), "both are answered when a task is opened"
+    assert ask(other, task, arrived=time.monotonic() + apart) != [None]
+
+
+def test_what_a_worker_cannot_do_another_may_try(make: Make, web: WebServer, tmp_path: Path) -> None:
+    api = LabelStudioApi(web)
+    one, other = workers(
+        make, web, tmp_path, predict_deadline=PATIENCE, label_studio_url=web.url, label_studio_api_key=SecretStr("key")
+    )
+    task = Pictures(web).task(1, "gone")
+    later: dict[str, Any] = {"arrived": time.monotonic() + SIMULTANEOUS + 1}
+    assert ask(one, task) == [None]
+    web.reply("/gone.jpg", PHOTO)
+    assert ask(other, task, **later) != [None]
+    # Nor does it keep what is refused when it is posted.
+    api.status = 404
+    assert ask(one, task, gone=lambda: True) == [None]
+    until(lambda: one.poster.left() == 0)
+    assert ask(other, task, **later) != [None]
+
+
+def test_claims_of_a_process_that_is_gone_or_of_a_file_that_is_broken_keep_nobody(
+    make: Make, web: WebServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "claims.sqlite"
+    one, other = workers(make, web, tmp_path, label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+    LabelStudioApi(web)
+    web.reply("/a.jpg", PHOTO)
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    task = Pictures(web, "slow").task(1, "slow")
+    later: dict[str, Any] = {"arrived": time.monotonic() + SIMULTANEOUS + 1}
+    assert ask(one, task) == [None]
+    with sqlite3.connect(path) as claims:
+        assert claims.execute("UPDATE claim SET pid = ?", (int(gone.stdout),)).rowcount == 1
+    claims.close()
+    web.reply("/slow.jpg", PHOTO)
+    assert ask(other, task, **later) != [None]
+    broken = make(claims=str(tmp_path))
+    assert ask(broken, Pictures(web).task(2, "a")) != [None]
+    assert "Workers can't tell each other" in caplog.text
 
 
 def test_interactive_requests_are_always_answered(make: Make, web: WebServer) -> None:

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from yolo_backend import metrics
+from yolo_backend.claims import REMEMBERED, Claims, Delivery
 from yolo_backend.engine import Prediction, with_unique_ids
 from yolo_backend.errors import BackendError, LabelStudioAwayError
 from yolo_backend.label_studio import LabelStudio
@@ -22,8 +23,6 @@ logger = logging.getLogger(__name__)
 LONGEST_PAUSE = 30.0  # seconds between two tries
 TRIES = 8  # for an error of Label Studio's own; while it is away or busy there is no limit
 FORGOTTEN = 600.0  # seconds after which it doesn't matter any more what was posted
-REMEMBERED = 10.0
-"""Seconds. A click that was made before a prediction was posted may arrive that much later: it must not bring a second."""
 
 Computation = Future[bytes]
 """A prediction that is made or will be, `packed`: there may be thousands, and masks are large."""
@@ -40,16 +39,6 @@ def unpacked(content: bytes) -> Prediction:
     return Prediction(regions=regions, model_version=version)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """One prediction for one task: what Label Studio should hold once."""
-
-    url: str | None
-    project: str | None
-    task: int | None
-    version: str
-
-
 @dataclass(kw_only=True)
 class _Parcel:
     delivery: Delivery
@@ -62,7 +51,8 @@ class _Parcel:
 class Poster:
     """Posts what was promised, each task once, with patience while Label Studio is away. Safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, claims: Claims) -> None:
+        self._claims = claims
         self.posted = 0
         self._lock = threading.Lock()
         self._open: set[Delivery] = set()
@@ -92,6 +82,7 @@ class Poster:
                 with self._lock:
                     self._open.discard(delivery)
                     metrics.predictions_to_post.set(len(self._open))
+                self._claims.release([delivery])
 
         computation.add_done_callback(computed)
 
@@ -107,6 +98,11 @@ class Poster:
             if self._failures and delivery != self._in_hand:
                 self._open.discard(delivery)
                 metrics.predictions_to_post.set(len(self._open))
+            return delivery in self._open
+
+    def promised(self, delivery: Delivery) -> bool:
+        """Tell whether it is still to be posted."""
+        with self._lock:
             return delivery in self._open
 
     def left(self) -> int:
@@ -144,6 +140,9 @@ class Poster:
     def _settled(self, parcel: _Parcel, refusal: str | None = None) -> None:
         if refusal:
             logger.warning("The prediction of task %s was not posted: %s", parcel.delivery.task, refusal)
+            self._claims.release([parcel.delivery])
+        else:
+            self._claims.posted(parcel.delivery)
         now = time.monotonic()
         with self._lock:
             self._in_hand = None

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,7 +18,8 @@ from typing import Any
 from cachetools import TTLCache
 
 from yolo_backend import metrics
-from yolo_backend.delivery import Computation, Delivery, Poster, packed, unpacked
+from yolo_backend.claims import SIMULTANEOUS, Claims, Delivery
+from yolo_backend.delivery import Computation, Poster, packed, unpacked
 from yolo_backend.engine import Engine, Prediction, Task, get_engine, task_keys, with_unique_ids
 from yolo_backend.errors import ConfigError
 from yolo_backend.label_studio import LabelStudio
@@ -28,10 +29,9 @@ logger = logging.getLogger(__name__)
 
 LOOK = 0.5  # seconds between two looks at whether anybody still waits for an answer
 FAILURES = 200  # failed tasks that are remembered
+CLAIMS = "YOLO_BACKEND_CLAIMS"
+"""Environment variable: where the workers tell each other what they do. gunicorn.conf.py sets it."""
 PROJECTS = 200  # projects that are remembered
-SIMULTANEOUS = 1.0
-"""Seconds. Label Studio asks twice at the same moment when a task is opened, and both must be answered; requests that
-are further apart are two clicks, and it would save what both answer twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +63,12 @@ class _Running:
 class Dispatcher:
     """Shares computations between requests, and sees to it that none is lost. Safe to use from several threads."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, claims: Claims | None = None) -> None:
         self.engine = engine
         settings = engine.settings
         self.settings = settings
-        self.poster = Poster()
+        self._claims = claims or Claims(None)
+        self.poster = Poster(self._claims)
         self.refused = 0  # requests that came while too many were waiting
         self.started = time.monotonic()
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
@@ -100,7 +101,28 @@ class Dispatcher:
             # First, since the version depends on them.
             self._wait([self._warmers.submit(self.engine.fetch_weights, plan)], asked, give_up_early=False)
         version = self.engine.model_version(plan)
-        work = self._begin(plan, version, tasks, label_studio, asked)
+        deliveries = [_delivery(task, version, label_studio, asked) for task in tasks]
+        own = {delivery for delivery in deliveries if delivery.task is not None}
+        elsewhere = self._claims.take(own, asked.arrived)
+        try:
+            return self._answer(plan, version, tasks, deliveries, elsewhere, label_studio, asked)
+        finally:
+            left = [one for one in own - elsewhere if not self.poster.promised(one)]
+            self._claims.release(left, asked.arrived)
+
+    def _answer(
+        self,
+        plan: Plan,
+        version: str,
+        tasks: Sequence[Task],
+        deliveries: Sequence[Delivery],
+        elsewhere: Collection[Delivery],
+        label_studio: LabelStudio,
+        asked: Asked,
+    ) -> list[Prediction | None]:
+        """Return what is there by the deadline, but nothing of what another process sees to."""
+        here = [place for place, delivery in enumerate(deliveries) if delivery not in elsewhere]
+        work = self._begin(plan, version, [tasks[place] for place in here], label_studio, asked)
         with self._lock:
             self._waiting += 1
         metrics.requests_waiting.inc()
@@ -113,30 +135,25 @@ class Dispatcher:
                 self._waiting -= 1
             metrics.requests_waiting.dec()
         now, hung_up = time.monotonic(), asked.gone()
-        predictions: list[Prediction | None] = []
+        predictions: list[Prediction | None] = [None] * len(tasks)
+        keys = task_keys(tasks)
         late = failures = 0
-        for task, key, computation in zip(tasks, task_keys(tasks), work, strict=True):
+        for place, computation in zip(here, work, strict=True):
+            delivery, key = deliveries[place], keys[place]
             done = computation.done()
             failed = done and computation.exception() is not None
             failures += failed
-            number = task.get("id")
-            # Without a number of its own, Label Studio doesn't know the task.
-            saved = not asked.interactive and type(number) is int
-            delivery = Delivery(
-                url=label_studio.url, project=asked.project, task=number if saved else None, version=version
-            )
-            prediction = None
+            saved = delivery.task is not None
             if not done or (hung_up and may_post and saved and not failed):
                 late += not done
                 if may_post and saved:
                     self.poster.promise(delivery, computation, key, label_studio)
             elif not failed and not (saved and not hung_up and self._has_been_dealt_with(delivery, asked.arrived, now)):
-                prediction = with_unique_ids(unpacked(computation.result()), key)
-            predictions.append(prediction)
+                predictions[place] = with_unique_ids(unpacked(computation.result()), key)
         metrics.tasks_late.inc(late)
         logger.log(
             logging.WARNING if late or failures or hung_up else logging.INFO,
-            "Project %s: %s after %.1f s: predictions for %d of %d tasks, %d failed, %d go on in the background%s",
+            "Project %s: %s after %.1f s: predictions for %d of %d tasks, %d failed, %d go on in the background%s%s",
             asked.project,
             "Label Studio hung up" if hung_up else "answered",
             now - asked.arrived,
@@ -145,6 +162,7 @@ class Dispatcher:
             failures,
             late,
             "" if not late else " and are posted" if may_post else "; the next click gets them",
+            f", another worker has {len(tasks) - len(here)}" if elsewhere else "",
         )
         return predictions
 
@@ -326,6 +344,13 @@ class Dispatcher:
         return False
 
 
+def _delivery(task: Task, version: str, label_studio: LabelStudio, asked: Asked) -> Delivery:
+    """Return what a task is due; without a number where that isn't saved, or Label Studio doesn't know the task."""
+    number = task.get("id")
+    saved = not asked.interactive and type(number) is int
+    return Delivery(url=label_studio.url, project=asked.project, task=number if saved else None, version=version)
+
+
 def _name(version: str, task: Task, label_studio: LabelStudio) -> str:
     """Return what identifies a computation: the same data, on the same server, for the same version."""
     state = json.dumps([version, label_studio.url, task.get("data")], sort_keys=True)
@@ -335,4 +360,4 @@ def _name(version: str, task: Task, label_studio: LabelStudio) -> str:
 @lru_cache(maxsize=1)
 def get_dispatcher() -> Dispatcher:
     """Return the dispatcher of this process."""
-    return Dispatcher(get_engine())
+    return Dispatcher(get_engine(), Claims(os.environ.get(CLAIMS)))

@@ -314,6 +314,19 @@ def test_a_service_that_is_stopped_answers_what_it_has(
 # Several at once
 
 
+def test_several_workers_do_no_task_twice(label_studio: LabelStudio, start: Callable[..., Service]) -> None:
+    service = start(WORKERS="2", seconds_per_picture=0.1)
+    project, tasks = project_of(label_studio, service, 150)
+    with ThreadPoolExecutor(4) as browsers:
+        for _ in range(4):
+            browsers.submit(label_studio.retrieve_predictions, project)
+            time.sleep(1.5)
+    until(lambda: all(counts(label_studio, project)))
+    # Each question is answered by either worker.
+    until(lambda: all(service.status()["predictions_to_post"] == 0 for _ in range(20)))
+    assert counts(label_studio, project) == [1] * len(tasks)
+
+
 def test_projects_at_the_same_time_keep_apart(label_studio: LabelStudio, start: Callable[..., Service]) -> None:
     """The same pictures, tags of the same name, and room in memory for the weights of one."""
     service = start(MODEL_CACHE_SIZE="1")
