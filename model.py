@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from typing import Any
 
 from label_studio_ml.model import LabelStudioMLBase
@@ -13,6 +14,7 @@ from yolo_backend.dispatch import get_dispatcher
 from yolo_backend.drawn import without_drawn
 from yolo_backend.errors import MediaError
 from yolo_backend.label_studio import LabelStudio
+from yolo_backend.plan import Plan
 from yolo_backend.routes import asked_now
 
 logger = logging.getLogger(__name__)
@@ -22,10 +24,14 @@ class YOLO(LabelStudioMLBase):
     """Pre-annotates the tasks of one project with the YOLO models that its labeling config names."""
 
     def setup(self) -> None:
-        """Read the labeling config. Loads no model."""
+        """Know what all requests share. Loads no model."""
         self.dispatcher = get_dispatcher()
         self.engine = self.dispatcher.engine
-        self.plan = self.engine.plan(self.label_config or "")
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What is to be done for the labeling config."""
+        return self.engine.plan(self.label_config or "")
 
     def use_label_config(self, label_config: str) -> None:
         """Take the project's labeling config, and load the models that it needs in the background."""

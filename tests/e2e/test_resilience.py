@@ -262,6 +262,24 @@ def test_label_studio_away_while_predictions_are_posted(
     assert counts(label_studio, project) == [1] * len(tasks)
 
 
+def test_tasks_that_are_deleted_while_they_are_worked_on(
+    label_studio: LabelStudio, start: Callable[..., Service]
+) -> None:
+    service = start(seconds_per_picture=0.1)
+    project, _ = project_of(label_studio, service, 120)
+    other, _ = project_of(label_studio, service, 40)
+    with clicked(label_studio, other):
+        label_studio.retrieve_predictions(project)
+    deleted = [task for task, found in label_studio.predictions(project).items() if not found][::2]
+    for task in deleted:
+        label_studio.call("DELETE", f"/api/tasks/{task}")
+    label_studio.call("DELETE", f"/api/projects/{other}")
+    until_nothing_is_left(service)
+    assert counts(label_studio, project) == [1] * (120 - len(deleted))
+    assert f"The prediction of task {deleted[-1]} was not posted: Label Studio answered 4" in service.log
+    assert "Traceback" not in service.log
+
+
 # The end of a process
 
 

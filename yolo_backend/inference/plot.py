@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -37,4 +38,7 @@ def save_plot(found: Detections, pixels: np.ndarray, path: Path) -> None:
         height, width = pixels.shape[:2]
         arrays["masks"] = np.stack([found.masks.draw(index, width, height) for index in range(len(found))])
     tensors = {name: torch.as_tensor(array, dtype=torch.float32) for name, array in arrays.items() if array is not None}
-    Results(pixels, path="", names=dict(found.names), **tensors).save(str(path))
+    with tempfile.TemporaryDirectory(prefix=".drawing-", dir=path.parent) as aside:
+        plot = Path(aside) / path.name
+        Results(pixels, path="", names=dict(found.names), **tensors).save(str(plot))
+        plot.replace(path)
