@@ -13,6 +13,8 @@ import pytest
 
 # The same runtime from the first prediction to the last, so that answers can be compared to the last digit.
 os.environ.setdefault("RUNTIME", "pytorch")
+# Read when the library is first imported, which some test modules do before the service does.
+os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "true")
 # The servers of the tests are on this machine, which nobody may ask by default.
 os.environ.setdefault("MEDIA_HOSTS", "*")
 

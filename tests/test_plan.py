@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from yolo_backend.inference import WeightsStore
+from yolo_backend.inference import Tiling, WeightsStore
 from yolo_backend.plan import Plan, make_plan
 from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR, Settings
 
@@ -59,6 +59,8 @@ def test_a_threshold_on_a_label_is_for_that_label_and_the_model_is_asked_for_the
         ('model_score_threshold=""', "a number from 0 to 1 is expected"),
         ('model_max_det="2.5"', "a whole number from 1 to 10000 is expected"),
         ('model_skip="maybe"', "true or false is expected"),
+        ('model_tile="16"', "a whole number from 64 to 8192 is expected"),
+        ('model_tile_overlap="1"', "a number from 0 to 0.8 is expected"),
         ('model_treshold="0.5"', "not an attribute of this tag"),
         ('model_score_treshold="0.5"', "did you mean model_score_threshold?"),
     ],
@@ -82,6 +84,28 @@ def test_of_two_tags_of_one_name_the_first_is_filled_in() -> None:
     made = plan(rectangles(), rectangles('model_iou="0.1"'))
     assert made.controls == plan(rectangles()).controls
     assert made.problems == ('<RectangleLabels name="box"> left out: another tag has its name',)
+
+
+def test_tiles_are_part_of_what_is_asked() -> None:
+    made = plan(
+        rectangles('model_tile="640"', name="1"),
+        rectangles('model_tile="640" model_tile_overlap="0.2"', name="2"),
+        rectangles('model_tile="640" model_tile_overlap="0.5"', name="3"),
+        rectangles('model_tile_overlap="0.5"', name="4"),
+        rectangles(name="5"),
+    )
+    assert made.problems == ()
+    assert [(one.tiling, [c.name for c in one.controls]) for one in made.passes] == [
+        (Tiling(640, 0.2), ["1", "2"]),
+        (Tiling(640, 0.5), ["3"]),
+        (None, ["4", "5"]),
+    ]
+
+
+def test_tiles_do_not_say_what_a_whole_image_is() -> None:
+    made = plan('<Choices name="c" toName="image" model_tile="640"><Choice value="a"/></Choices>')
+    assert made.passes[0].tiling is None
+    assert "model_tile is ignored, since a tile doesn't say what the whole image is" in made.problems[0]
 
 
 def test_controls_that_ask_the_same_share_a_pass() -> None:
@@ -146,6 +170,7 @@ class TestModelVersion:
         [
             rectangles('model_score_threshold="0.4"'),
             rectangles('model_iou="0.4"'),
+            rectangles('model_tile="640"'),
             rectangles('model_path="demo-detect.pt"'),
             rectangles(labels='<Label value="QR" predicted_values="qr_code"/>'),
             rectangles(labels=LABELS.replace("qr_code", "qr")),
@@ -158,7 +183,7 @@ class TestModelVersion:
 
     def test_it_is_the_same_in_every_process(self) -> None:
         program = """if True:
-            from yolo_backend.inference import WeightsStore
+            from yolo_backend.inference import Tiling, WeightsStore
             from yolo_backend.plan import make_plan
             from yolo_backend.settings import PROJECT_DIR, Settings
             for path in sorted((PROJECT_DIR / "examples").glob("*.xml")):

@@ -329,7 +329,10 @@ def _names(controls: Iterable[Control]) -> str:
 
 def _least_scale(passes: Sequence[tuple[Pass, Model]], width: int, height: int) -> float:
     """Return how far a picture may be scaled down before any of the models gets to see less of it."""
-    return max(model.least_scale(width, height, imgsz=one.imgsz, whole_image=one.whole_image) for one, model in passes)
+    return max(
+        model.least_scale(width, height, imgsz=one.imgsz, whole_image=one.whole_image, tiling=one.tiling)
+        for one, model in passes
+    )
 
 
 def _misfit(control: Control, one: Pass, model: Model) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from yolo_backend.controls import CONTROLS, Control
 from yolo_backend.errors import ConfigError
+from yolo_backend.inference.tiles import Tiling
 from yolo_backend.inference.weights import WeightsStore
 from yolo_backend.labeling_config import ControlTag, LabelingConfig, Source, parse_labeling_config
 from yolo_backend.settings import Settings
@@ -27,6 +28,7 @@ class Pass:
     max_det: int
     imgsz: int | None
     whole_image: bool
+    tiling: Tiling | None
     controls: tuple[Control, ...]
 
     @property
@@ -43,6 +45,7 @@ class Pass:
             "max_det": self.max_det,
             "imgsz": self.imgsz,
             "whole_image": self.whole_image,
+            "tiling": self.tiling,
         }
 
 
@@ -114,7 +117,7 @@ def _control(tag: ControlTag, config: LabelingConfig, settings: Settings) -> tup
 
 
 def _passes(controls: Iterable[Control], settings: Settings) -> list[Pass]:
-    groups: dict[tuple[str, str, Source, float, int, int | None, bool], list[Control]] = {}
+    groups: dict[tuple[str, str, Source, float, int, int | None, bool, Tiling | None], list[Control]] = {}
     for control in controls:
         weights = control.model_path or getattr(settings, f"default_{control.yolo_tasks[0]}_model")
         asked = (
@@ -122,6 +125,7 @@ def _passes(controls: Iterable[Control], settings: Settings) -> list[Pass]:
             control.model_max_det,
             control.model_imgsz,
             getattr(control, "model_whole_image", False),
+            control.tiling,
         )
         groups.setdefault((weights, control.object_tag, control.source, *asked), []).append(control)
     return [
@@ -133,7 +137,8 @@ def _passes(controls: Iterable[Control], settings: Settings) -> list[Pass]:
             max_det=max_det,
             imgsz=imgsz,
             whole_image=whole_image,
+            tiling=tiling,
             controls=tuple(group),
         )
-        for (weights, object_tag, source, iou, max_det, imgsz, whole_image), group in groups.items()
+        for (weights, object_tag, source, iou, max_det, imgsz, whole_image, tiling), group in groups.items()
     ]

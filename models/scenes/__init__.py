@@ -7,5 +7,6 @@ the public domain that scikit-image ships. ``pip install -r models/requirements-
 from .backgrounds import HELD_OUT, TRAINING
 from .codes import BARCODE, LABELS, QR_CODE
 from .scene import Scene, SceneObject, draw_scene
+from .sheet import draw_sheet
 
-__all__ = ["BARCODE", "HELD_OUT", "LABELS", "QR_CODE", "TRAINING", "Scene", "SceneObject", "draw_scene"]
+__all__ = ["BARCODE", "HELD_OUT", "LABELS", "QR_CODE", "TRAINING", "Scene", "SceneObject", "draw_scene", "draw_sheet"]

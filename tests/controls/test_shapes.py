@@ -13,7 +13,7 @@ from label_studio_sdk.converter.brush import decode_rle
 from yolo_backend.controls import Region
 from yolo_backend.controls.boxes import about_corner
 from yolo_backend.controls.polygon_labels import outline
-from yolo_backend.inference.detections import Detections, Masks
+from yolo_backend.inference.detections import Detections, Masks, SharedMasks
 from yolo_backend.inference.letterbox import Letterbox
 from yolo_backend.inference.outputs import _hulls
 from yolo_backend.media import Picture
@@ -57,11 +57,11 @@ def corners_of(box: np.ndarray) -> np.ndarray:
 def masks(drawn: np.ndarray) -> Masks:
     """Masks (n, height, width) of 0 and 1, as a model whose prototypes are these would give them."""
     count, height, width = drawn.shape
-    return Masks(
-        coefficients=np.eye(count, dtype=np.float32),
-        prototypes=drawn.astype(np.float32) * 2 - 1,
-        letterbox=Letterbox(width, height, width, height, 0, 0),
-        boxes=np.tile(np.array([0, 0, 1, 1], float), (count, 1)),
+    return SharedMasks.in_input(
+        np.eye(count, dtype=np.float32),
+        drawn.astype(np.float32) * 2 - 1,
+        Letterbox(width, height, width, height, 0, 0),
+        np.tile(np.array([0, 0, 1, 1], float), (count, 1)),
     )
 
 

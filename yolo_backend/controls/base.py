@@ -12,6 +12,7 @@ import numpy as np
 
 from yolo_backend.controls.attributes import Attribute, attribute, read_attributes, unknown_attributes
 from yolo_backend.controls.classes import ClassMap, match_classes
+from yolo_backend.inference.tiles import Tiling
 from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag, Source
 
 if TYPE_CHECKING:
@@ -150,6 +151,11 @@ class Control(ABC):
         return min(self.label_thresholds, default=self.model_score_threshold)
 
     @property
+    def tiling(self) -> Tiling | None:
+        """The tiles that the model shall look at; None: the whole picture alone."""
+        return None
+
+    @property
     def held(self) -> tuple[Control, ...]:
         """Controls that this one fills in too; they are filled in alone where its weights are no good for it."""
         return ()
@@ -205,6 +211,23 @@ class ImageControl(Control):
     """A control tag on an ``<Image>``, filled in from one result of a model per picture."""
 
     object_tag: ClassVar[str] = "Image"
+
+    model_tile: int | None = attribute(
+        None,
+        "For small objects in large images: the model also looks at tiles of so many pixels of the image.",
+        kind=int,
+        low=64,
+        high=8192,
+        default_doc="the whole image alone",
+    )
+    model_tile_overlap: float = attribute(
+        0.2, "How far neighbouring tiles overlap at least, as a part of their size.", low=0, high=0.8
+    )
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """The tiles that the model shall look at; None: the whole picture alone."""
+        return None if self.model_tile is None else Tiling(self.model_tile, self.model_tile_overlap)
 
     @abstractmethod
     def regions(self, result: Detections, picture: Picture) -> Iterator[Region]:

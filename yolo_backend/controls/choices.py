@@ -48,7 +48,12 @@ class ClassControl(ImageControl):
             return None, [f"{tag} left out: with perRegion it says what a region is, and the model what an image is"]
         if shown.source.pages and "peritem" not in on:
             return None, [f'{tag} left out: on several pages it needs perItem="true", to say what each of them is']
-        return made.with_fields({"per_item": "peritem" in on}), problems
+        if made.tiling is not None:
+            problems.append(
+                f"{made}: model_tile is ignored, since a tile doesn't say what the whole image is; model_imgsz lets the "
+                "model see finer detail"
+            )
+        return made.with_fields({"per_item": "peritem" in on, "model_tile": None}), problems
 
     def chosen(self, result: Detections) -> list[Found]:
         """Return the labels of the likeliest classes above their thresholds, the likeliest first, at most `most`."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from yolo_backend.inference import Detections
     from yolo_backend.media import Picture
 
-FINER = 2
-"""Masks are drawn at most so many times larger than the model's input before their outlines are followed."""
+FINER = 8
+"""Masks are drawn at most so many times larger than the model gives them before their outlines are followed."""
 UPSCALE = 4
 """An outline runs through the centres of a mask's border pixels: on an enlarged mask that is nearer to their edge."""
 
@@ -43,9 +43,7 @@ class PolygonLabels(ImageControl):
         if result.masks is None:
             return
         for found in self.kept(result):
-            # The model knows nothing finer than its own input.
-            letterbox = result.masks.letterbox
-            scale = min(1, FINER * letterbox.inner_width / picture.width)
+            scale = min(1, FINER * result.masks.resolution(found.index) / picture.width)
             width, height = max(round(picture.width * scale), 1), max(round(picture.height * scale), 1)
             mask, left, top = result.masks.crop(found.index, width, height)
             points = outline(mask, tolerance=self.model_simplify / 100)

@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from yolo_backend.inference.letterbox import Letterbox, middle_square, padded_sq
 from yolo_backend.inference.library import ultralytics
 from yolo_backend.inference.networks import Network, OpenVINONetwork, Outputs, load_network
 from yolo_backend.inference.outputs import read_output
+from yolo_backend.inference.tiles import Tiling, predict_tiled
 from yolo_backend.inference.weights import WeightsStore
 from yolo_backend.settings import Settings
 
@@ -71,6 +73,7 @@ class Model:
         max_det: int,
         imgsz: int | None,
         whole_image: bool = False,
+        tiling: Tiling | None = None,
     ) -> list[Detections]:
         """Run the model.
 
@@ -81,10 +84,17 @@ class Model:
             max_det: most detections per image.
             imgsz: pixels of the longer side for the model; None: what it was made for.
             whole_image: for classification, show it the image padded to a square; otherwise the square in the middle.
+            tiling: show it the tiles of each image too; not for classification.
 
         Returns:
             The detections of each image, in order, whatever the other images are.
+
+        Raises:
+            MediaError: an image would have too many tiles.
         """
+        if tiling is not None:
+            plain = partial(self.predict, confidence=confidence, iou=iou, max_det=max_det, imgsz=imgsz)
+            return [predict_tiled(plain, image, tiling, iou=iou, max_det=max_det) for image in images]
         network = self._network
         size = _input_size(network, imgsz)
         found: dict[int, Detections] = {}
@@ -126,8 +136,12 @@ class Model:
         metrics.model_images.labels(self.task).inc(len(images))
         return [found[index] for index in range(len(images))]
 
-    def least_scale(self, width: int, height: int, *, imgsz: int | None, whole_image: bool = False) -> float:
+    def least_scale(
+        self, width: int, height: int, *, imgsz: int | None, whole_image: bool = False, tiling: Tiling | None = None
+    ) -> float:
         """Return how far a picture may be scaled down before the model gets to see less of it."""
+        if tiling is not None:
+            return 1
         size = _input_size(self._network, imgsz)
         if self.task == "classify" and not whole_image:
             return size[0] / min(width, height)

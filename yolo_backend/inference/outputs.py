@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from yolo_backend.inference.detections import Detections, Masks
+from yolo_backend.inference.detections import Detections, SharedMasks
 from yolo_backend.inference.letterbox import Letterbox
 
 MOST_CANDIDATES = 30_000
@@ -77,12 +77,8 @@ def read_output(
         fractions = np.clip(letterbox.fractions(boxes.reshape(-1, 2, 2)), 0, 1)
         boxes = (fractions * size).reshape(-1, 4)
         if head.task == "segment":
-            masks = Masks(
-                coefficients=extra,
-                prototypes=outputs[1].astype(np.float32, copy=False),
-                letterbox=letterbox,
-                boxes=fractions.reshape(-1, 4),
-            )
+            prototypes = outputs[1].astype(np.float32, copy=False)
+            masks = SharedMasks.in_input(extra, prototypes, letterbox, fractions.reshape(-1, 4))
         elif head.task == "pose" and head.points is not None:
             points = extra.reshape(-1, *head.points).astype(np.float32)
             points[..., :2] = np.clip(letterbox.fractions(points[..., :2]), 0, 1) * size
