@@ -1,18 +1,16 @@
 import shutil
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from yolo_backend.engine import Engine, map_ahead, run, task_value
+from yolo_backend.engine import Engine, as_completed_ahead, task_value
 from yolo_backend.errors import MediaError
 from yolo_backend.label_studio import LabelStudio
-from yolo_backend.media import Picture
 from yolo_backend.settings import PROJECT_DIR, Settings
 
 from .conftest import Asked, WebServer, answer
@@ -65,63 +63,46 @@ def test_a_task_without_the_key_is_an_error(task: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 10])
-def test_items_are_mapped_once_and_not_too_far_ahead(count: int) -> None:
-    begun, lock = [], threading.Lock()
-
-    def square(number: int) -> int:
-        with lock:
-            begun.append(number)
-        return number * number
-
+def test_work_is_begun_once_and_not_too_far_ahead(count: int) -> None:
+    begun: list[int] = []
     results: dict[int, int] = {}
     with ThreadPoolExecutor(4) as pool:
-        for ready in map_ahead(pool, square, range(count), window=3, most=2):
-            assert 1 <= len(ready) <= 2
-            with lock:
+
+        def begin() -> Iterator[tuple[int, Future[int]]]:
+            for number in range(count):
+                begun.append(number)
                 assert len(begun) <= len(results) + 3
-            results |= {index: future.result() for index, future in ready}
+                yield number, pool.submit(pow, number, 2)
+
+        for number, future in as_completed_ahead(begin(), window=3):
+            results[number] = future.result()
+    assert begun == list(range(count))
     assert results == {number: number * number for number in range(count)}
 
 
-def test_an_item_that_takes_long_holds_up_no_other() -> None:
+def test_what_takes_long_holds_up_nothing_else() -> None:
     released = threading.Event()
     with ThreadPoolExecutor(2) as pool:
-        ready = map_ahead(pool, lambda number: number > 0 or released.wait(30), range(6), window=4, most=2)
-        others = [index for _ in range(3) for index, _ in next(ready)]
-        while len(others) < 5:
-            others += [index for index, _ in next(ready)]
-        assert sorted(others) == [1, 2, 3, 4, 5]
+        first = pool.submit(released.wait, 30)
+        begun: Iterator[tuple[int, Future[Any]]] = (
+            (number, pool.submit(pow, number, 2) if number else first) for number in range(6)
+        )
+        ready = as_completed_ahead(begun, window=4)
+        assert sorted(next(ready)[0] for _ in range(5)) == [1, 2, 3, 4, 5]
         released.set()
-        assert [index for index, _ in next(ready)] == [0]
+        assert next(ready)[0] == 0
 
 
-class _Model:
-    """Stands in for a model that runs out of memory with more than ``most`` images, or fails on one image always."""
-
-    def __init__(self, most: int, broken: int | None = None) -> None:
-        self.most, self.broken = most, broken
-        self.batches: list[list[int]] = []
-
-    def predict(self, images: list[np.ndarray], **options: Any) -> list[Any]:
-        numbers = [int(image[0, 0, 0]) for image in images]
-        self.batches.append(numbers)
-        if len(images) > self.most or self.broken in numbers:
-            raise RuntimeError("out of memory")
-        return [SimpleNamespace(number=number) for number in numbers]
-
-
-@pytest.mark.parametrize(
-    ("count", "most", "broken", "lost"),
-    [(0, 1, None, []), (1, 1, None, []), (5, 1, None, []), (5, 8, None, []), (5, 8, 3, [3]), (1, 1, 0, [0])],
-)
-def test_a_batch_that_fails_is_tried_in_halves(count: int, most: int, broken: int | None, lost: list[int]) -> None:
-    model = _Model(most, broken)
-    pictures = {n: Picture(pixels=np.full((2, 2, 3), n, np.uint8), width=2, height=2) for n in range(count)}
-    one: Any = SimpleNamespace(options={"confidence": 0.5, "iou": 0.7, "max_det": 300, "imgsz": None})
-    outcomes = run(model, one, pictures)  # type: ignore[arg-type]
-    assert [n for n, outcome in outcomes.items() if isinstance(outcome, Exception)] == lost
-    assert all(vars(outcome) == {"number": n} for n, outcome in outcomes.items() if n not in lost)
-    assert list(outcomes) == list(range(count))
+def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+    began = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        held = threading.Event()
+        futures: list[Future[Any]] = [pool.submit(pow, 2, 2), pool.submit(held.wait, 30), pool.submit(began.set)]
+        ready = as_completed_ahead(iter(enumerate(futures)), window=3)
+        assert next(ready)[0] == 0
+        ready.close()
+        held.set()
+    assert not began.is_set()
 
 
 def test_neighbours_change_nothing(engine: Engine) -> None:

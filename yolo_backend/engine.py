@@ -7,18 +7,22 @@ import logging
 import re
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing, suppress
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yolo_backend.controls import Control, ImageControl, Region, VideoControl
 from yolo_backend.errors import BackendError, ConfigError, MediaError, WeightsError
 from yolo_backend.inference import MISSING, Model, ModelStore, WeightsStore
+from yolo_backend.inference.library import available_cores
 from yolo_backend.inference.plot import save_plot
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.labeling_config import Source
@@ -36,11 +40,11 @@ logger = logging.getLogger(__name__)
 MAX_REMEMBERED = 1000  # labeling configs whose problems are kept
 
 Task = Mapping[str, Any]
-Item = TypeVar("Item")
 Made = TypeVar("Made")
 Key = TypeVar("Key")
-Pictures = dict[Source, list[Picture]]
-"""The pictures of one task, by where in its data they are."""
+NumberedPass = tuple[int, Pass, Model]
+Parts = list[tuple[int, int, list[Region]]]
+"""Regions of a task, by the number of the pass and of the page that they are from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +74,18 @@ class Engine:
         self.weights = WeightsStore(settings)
         self.models = ModelStore(settings, self.weights)
         self.media = MediaLoader(settings)
-        self._fetchers = ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch")
+        # A picture has a thread from its address to its regions. As many as there are cores are worked on, and the others
+        # are being fetched meanwhile, or wait; on a GPU more are worked on, so that they can go through it together.
+        cores = available_cores()
+        self._ahead = settings.fetch_threads + cores + settings.batch_size
+        self._pictures = ThreadPoolExecutor(self._ahead, thread_name_prefix="picture")
+        self._videos = ThreadPoolExecutor(cores, thread_name_prefix="video")
+        self._cores = threading.BoundedSemaphore(cores)
+        self._queue_for_gpu = threading.BoundedSemaphore(cores + settings.batch_size)
+        self._active = 0  # calls of `compute`
         self._said: set[str] = set()
         self._problems: dict[str, list[str]] = {}
-        self._said_lock = threading.Lock()
+        self._lock = threading.Lock()
         self._plan = lru_cache(maxsize=256)(make_plan)
 
     def plan(self, labeling_config: str) -> Plan:
@@ -130,44 +142,18 @@ class Engine:
             nothing = ConfigError(f"nothing in the labeling config can be filled in: {why}")
             yield from ((index, nothing) for index in range(len(tasks)))
             return
-        size = self.settings.batch_size
-
-        videos = [(one, model) for one, model in passes if one.object_tag == VideoControl.object_tag]
-        passes = [(one, model) for one, model in passes if one.object_tag == ImageControl.object_tag]
-        sources = list(dict.fromkeys(one.source for one, _ in passes))
-        scales = {
-            source: partial(_least_scale, [(one, model) for one, model in passes if one.source == source])
-            for source in sources
-        }
-
-        def pictures(task: Task) -> Pictures:
-            return {source: self._pictures(task, source, label_studio, scales[source]) for source in sources}
-
         found: list[int] = []
-        # Fetched ahead of the model, so that it doesn't wait for the network if that can keep up; a picture that is long
-        # in coming doesn't hold up the others.
-        for ready in map_ahead(self._fetchers, pictures, tasks, window=2 * size, most=size):
-            batch: dict[int, Pictures] = {}
-            outcomes: dict[int, Prediction | Exception] = {}
-            for index, future in ready:
-                try:
-                    batch[index] = future.result()
-                except Exception as error:
-                    outcomes[index] = error
-            for index, regions in self._regions(passes, batch, tasks).items():
-                try:
-                    if isinstance(regions, Exception):
-                        raise regions
-                    regions += self._video_regions(videos, tasks[index], label_studio)
-                    outcomes[index] = Prediction(regions=regions, model_version=version)
-                    found.append(len(regions))
-                except Exception as error:
-                    outcomes[index] = error
-            for index, outcome in outcomes.items():
-                if isinstance(outcome, Exception):
+        with self._counted():
+            for index, regions in self._regions(passes, tasks, label_studio):
+                outcome: Prediction | Exception
+                if isinstance(regions, Exception):
+                    outcome = regions
                     # A BackendError says what is wrong in words; anything else is a fault that needs its traceback.
                     fault = None if isinstance(outcome, BackendError) else outcome
                     logger.warning("Task %.60r left out: %s", tasks[index].get("id"), outcome, exc_info=fault)
+                else:
+                    outcome = Prediction(regions=regions, model_version=version)
+                    found.append(len(regions))
                 yield index, outcome
         logger.log(
             logging.INFO if len(found) == len(tasks) else logging.WARNING,
@@ -199,7 +185,7 @@ class Engine:
             if version == before:
                 break
             # Weights were fetched, or replaced while others were loaded.
-        with self._said_lock:
+        with self._lock:
             self._problems[version] = problems
             while len(self._problems) > MAX_REMEMBERED:
                 del self._problems[next(iter(self._problems))]
@@ -230,79 +216,104 @@ class Engine:
             if fitting:
                 yield Pass(**{**vars(one), "controls": tuple(fitting)}), model
 
-    def _pictures(
-        self, task: Task, source: Source, label_studio: LabelStudio, least_scale: Callable[[int, int], float]
-    ) -> list[Picture]:
-        """Fetch and decode what an object tag shows for a task: one picture, or one for each page."""
-        value = task_value(task, source.value)
-        if source.pages and not isinstance(value, list):
-            raise MediaError(f"the task's data {source.value[1:]!r} is not a list, which valueList shows")
-        if source.pages and not value:
-            raise MediaError(f"the task's data {source.value[1:]!r} is an empty list")
-        pages = value if source.pages else [value]
-        return [
-            self.media.picture(page, task_id=task.get("id"), label_studio=label_studio, least_scale=least_scale)
-            for page in pages
-        ]
-
     def _regions(
-        self, passes: Sequence[tuple[Pass, Model]], batch: Mapping[int, Pictures], tasks: Sequence[Task]
-    ) -> dict[int, list[Region] | Exception]:
-        """Run all passes over a batch of tasks; for a task that fails in any of them, why."""
-        regions: dict[int, list[Region] | Exception] = {index: [] for index in batch}
-        for one, model in passes:
-            pictures = {
-                (index, page): picture
-                for index, so_far in regions.items()
-                if not isinstance(so_far, Exception)
-                for page, picture in enumerate(batch[index][one.source])
-            }
-            for (index, page), outcome in run(model, one, pictures).items():
-                so_far = regions[index]
-                if isinstance(so_far, Exception):
-                    continue
-                try:
-                    if isinstance(outcome, Exception):
-                        raise outcome
-                    found = [
-                        region
-                        for control in one.controls
-                        if isinstance(control, ImageControl)
-                        for region in control.regions(outcome, pictures[index, page])
-                    ]
-                    if self.settings.debug_plot:
-                        name = f"task-{tasks[index].get('id')}-{page}-{Path(one.weights).stem}.jpg"
-                        self._plot(outcome, pictures[index, page], name)
-                except Exception as error:
-                    regions[index] = error
-                else:
-                    so_far += _on_page(found, page) if one.source.pages else found
-        return regions
+        self, passes: Sequence[tuple[Pass, Model]], tasks: Sequence[Task], label_studio: LabelStudio
+    ) -> Iterator[tuple[int, list[Region] | Exception]]:
+        """Yield the index of each task with its regions, or why it failed, as they are done."""
+        groups: dict[tuple[str, Source], list[NumberedPass]] = defaultdict(list)
+        for number, (one, model) in enumerate(passes):
+            groups[one.object_tag, one.source].append((number, one, model))
+        left: dict[int, int] = {}
 
-    def _video_regions(
-        self, passes: Sequence[tuple[Pass, Model]], task: Task, label_studio: LabelStudio
-    ) -> list[Region]:
-        """Run all passes over the videos of a task, each video once."""
-        regions: list[Region] = []
+        def begun() -> Iterator[tuple[int, Future[Parts]]]:
+            for index, task in enumerate(tasks):
+                futures: list[Callable[[], Future[Parts]]] = []
+                try:
+                    for (object_tag, source), group in groups.items():
+                        for page, value in enumerate(source_values(task, source)):
+                            if object_tag == VideoControl.object_tag:
+                                work = partial(self._on_video, task, value, group, label_studio)
+                                futures.append(partial(self._videos.submit, work))
+                            else:
+                                work = partial(
+                                    self._on_picture, task, page, value, group, label_studio, len(tasks) == 1
+                                )
+                                futures.append(partial(self._pictures.submit, work))
+                except MediaError as error:
+                    futures = [partial(_failed, error)]
+                left[index] = len(futures)
+                yield from ((index, begin()) for begin in futures)
+
+        parts: dict[int, Parts] = defaultdict(list)
+        failures: dict[int, Exception] = {}
+        for index, future in as_completed_ahead(begun(), window=self._ahead):
+            left[index] -= 1
+            try:
+                parts[index] += future.result()
+            except Exception as error:
+                failures.setdefault(index, error)
+            if not left[index]:
+                del left[index]
+                ordered = sorted(parts.pop(index, []), key=itemgetter(0, 1))
+                regions = [region for _, _, some in ordered for region in some]
+                yield index, failures.pop(index, regions)
+
+    def _on_picture(
+        self,
+        task: Task,
+        page: int,
+        value: Any,
+        passes: Sequence[NumberedPass],
+        label_studio: LabelStudio,
+        single: bool,
+    ) -> Parts:
+        """Fetch a picture, decode it, and run the passes over it."""
+        file = self.media.fetch(value, task_id=task.get("id"), label_studio=label_studio)
+        parts: Parts = []
+        # What is fetched is small beside its pixels: only as many are decoded as can be worked on.
+        with self._cores if all(model.device == "cpu" for _, _, model in passes) else self._queue_for_gpu:
+            picture = self.media.decode(file, least_scale=partial(_least_scale, passes))
+            del file
+            for number, one, model in passes:
+                (result,) = model.predict([picture.pixels], **one.options, alone=single and self._active == 1)
+                regions = [
+                    region
+                    for control in one.controls
+                    if isinstance(control, ImageControl)
+                    for region in control.regions(result, picture)
+                ]
+                if self.settings.debug_plot:
+                    self._plot(result, picture, f"task-{task.get('id')}-{page}-{Path(one.weights).stem}.jpg")
+                parts.append((number, page, _on_page(regions, page) if one.source.pages else regions))
+        return parts
+
+    def _on_video(self, task: Task, value: Any, passes: Sequence[NumberedPass], label_studio: LabelStudio) -> Parts:
+        """Fetch a video, and show it to all passes at once."""
         data = task.get("data") or {}
-        for source in dict.fromkeys(one.source for one, _ in passes):
-            watching = [
-                (
-                    partial(model.predict, **one.options),
-                    [c.observer(model.names, data) for c in one.controls if isinstance(c, VideoControl)],
-                )
-                for one, model in passes
-                if one.source == source
-            ]
-            value = task_value(task, source.value)
-            with self.media.local_file(value, task_id=task.get("id"), label_studio=label_studio) as path:
-                settings = self.settings
-                frames = read_frames(
-                    path, max_megapixels=settings.max_image_megapixels, max_frames=settings.max_video_frames
-                )
-                with closing(read_ahead(frames, self.settings.batch_size)) as ahead:
-                    regions += observe(ahead, watching, batch_size=self.settings.batch_size)
-        return regions
+        watching = [
+            (
+                partial(model.predict, **one.options),
+                [control.observer(model.names, data) for control in one.controls if isinstance(control, VideoControl)],
+            )
+            for _, one, model in passes
+        ]
+        with self.media.local_file(value, task_id=task.get("id"), label_studio=label_studio) as path:
+            settings = self.settings
+            frames = read_frames(
+                path, max_megapixels=settings.max_image_megapixels, max_frames=settings.max_video_frames
+            )
+            with closing(read_ahead(frames, settings.batch_size)) as ahead:
+                return [(passes[0][0], 0, observe(ahead, watching, batch_size=settings.batch_size))]
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._active += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active -= 1
 
     def _plot(self, result: Detections, picture: Picture, name: str) -> None:
         directory = self.settings.model_dir / "debug"
@@ -314,7 +325,7 @@ class Engine:
 
     def _warn_once(self, problems: Iterable[str]) -> None:
         for problem in problems:
-            with self._said_lock:
+            with self._lock:
                 said = problem in self._said
                 if len(self._said) >= 10_000:
                     self._said.clear()
@@ -327,11 +338,11 @@ def _names(controls: Iterable[Control]) -> str:
     return ", ".join(map(str, controls))
 
 
-def _least_scale(passes: Sequence[tuple[Pass, Model]], width: int, height: int) -> float:
+def _least_scale(passes: Sequence[NumberedPass], width: int, height: int) -> float:
     """Return how far a picture may be scaled down before any of the models gets to see less of it."""
     return max(
         model.least_scale(width, height, imgsz=one.imgsz, whole_image=one.whole_image, tiling=one.tiling)
-        for one, model in passes
+        for _, one, model in passes
     )
 
 
@@ -376,47 +387,45 @@ def task_value(task: Task, value: str) -> Any:
     return data
 
 
-def map_ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Made], items: Sequence[Item], *, window: int, most: int
-) -> Iterator[list[tuple[int, Future[Made]]]]:
-    """Yield the index and the finished future of ``function(item)`` for each item, as they come.
+def source_values(task: Task, source: Source) -> list[Any]:
+    """Return what an object tag shows for a task: one value, or one for each page.
+
+    Raises:
+        MediaError: the task's data has no such key, or no list where pages are to be shown.
+    """
+    value = task_value(task, source.value)
+    if not source.pages:
+        return [value]
+    if not isinstance(value, list):
+        raise MediaError(f"the task's data {source.value[1:]!r} is not a list, which valueList shows")
+    if not value:
+        raise MediaError(f"the task's data {source.value[1:]!r} is an empty list")
+    return value
+
+
+def as_completed_ahead(
+    begun: Iterator[tuple[Key, Future[Made]]], *, window: int
+) -> Generator[tuple[Key, Future[Made]], None, None]:
+    """Yield futures with their keys as they are done.
 
     Args:
-        pool: what runs the function.
-        function: called once for each item.
-        items: taken in their order.
-        window: how many are under way, or finished and not yet yielded.
-        most: how many are yielded together.
+        begun: the work behind a future begins when it is taken from here.
+        window: so many are taken at most that aren't done, or done and not yet yielded.
     """
-    waiting: dict[Future[Made], int] = {}
-    left = deque(enumerate(items))
+    done: SimpleQueue[Future[Made]] = SimpleQueue()
+    waiting: dict[Future[Made], Key] = {}
     try:
-        while left or waiting:
-            while left and len(waiting) < window:
-                index, item = left.popleft()
-                waiting[pool.submit(function, item)] = index
-            done = sorted(wait(waiting, return_when=FIRST_COMPLETED).done, key=waiting.__getitem__)[:most]
-            yield [(waiting.pop(future), future) for future in done]
+        while True:
+            for key, future in islice(begun, window - len(waiting)):
+                waiting[future] = key
+                future.add_done_callback(done.put)
+            if not waiting:
+                return
+            future = done.get()
+            yield waiting.pop(future), future
     finally:
         for future in waiting:
             future.cancel()
-
-
-def run(model: Model, one: Pass, pictures: Mapping[Key, Picture]) -> dict[Key, Detections | Exception]:
-    """Run one pass. A batch that fails is tried again in halves, so that only what can't be predicted is lost."""
-    if not pictures:
-        return {}
-    try:
-        results = model.predict([picture.pixels for picture in pictures.values()], **one.options)
-        return dict(zip(pictures, results, strict=True))
-    except Exception as error:
-        if len(pictures) == 1:
-            return dict.fromkeys(pictures, error)
-        logger.warning("A batch of %d failed and is tried again in halves: %s", len(pictures), error)
-        keys = list(pictures)
-        middle = len(keys) // 2
-        halves = ({key: pictures[key] for key in half} for half in (keys[:middle], keys[middle:]))
-        return {key: outcome for half in halves for key, outcome in run(model, one, half).items()}
 
 
 def task_keys(tasks: Sequence[Task]) -> list[str]:
@@ -429,6 +438,12 @@ def task_keys(tasks: Sequence[Task]) -> list[str]:
             key, number = f"{name}/{number}", number + 1
         keys[key] = None
     return list(keys)
+
+
+def _failed(error: Exception) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
 
 
 def _on_page(regions: Iterable[Region], page: int) -> list[Region]:

@@ -153,7 +153,12 @@ class Settings(BaseSettings):
         description="Label Studio's local-files directory, if it is mounted here too. "
         "Files under it are read from disk; nothing else on this machine ever is.",
     )
-    fetch_threads: int = Field(8, ge=1, le=64, description="Images fetched and decoded at the same time, per request.")
+    fetch_threads: int = Field(
+        8,
+        ge=1,
+        le=256,
+        description="Images that are fetched while others are predicted. More help where images are slow to come.",
+    )
     connect_timeout: float = Field(5, gt=0, description="Seconds to wait for a connection when an image is fetched.")
     download_timeout: float = Field(30, gt=0, description="Seconds one image may take to arrive, all in all.")
     max_download_mb: float = Field(100, gt=0, description="Largest file that is fetched, in megabytes (10^6 bytes).")

@@ -49,15 +49,13 @@ class Client:
         self.label_studio = LabelStudio.from_settings(self.settings)
 
     def fetch(self, value: object = PATH) -> bytes:
-        return self.loader.fetch(value, task_id=3, label_studio=self.label_studio)
+        return self.loader.fetch(value, task_id=3, label_studio=self.label_studio).data
 
     def error(self, value: object = PATH) -> str:
         """Return the message about ``value``, by whichever way it is asked for."""
-        texts = set()
-        for ask in (self.loader.picture, self.loader.fetch):
-            with pytest.raises(MediaError) as raised:
-                ask(value, task_id=3, label_studio=self.label_studio)
-            texts.add(str(raised.value))
+        with pytest.raises(MediaError) as raised:
+            self.fetch(value)
+        texts = {str(raised.value)}
         with (
             pytest.raises(MediaError) as raised,
             self.loader.local_file(value, task_id=3, label_studio=self.label_studio),
@@ -84,7 +82,7 @@ def _temporary_files_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_all_ways_to_get_it(web: Any) -> None:
     web.reply(PATH, BODY)
     client = Client(web.url)
-    picture = client.loader.picture(PATH, task_id=3, label_studio=client.label_studio)
+    picture = client.loader.decode(client.loader.fetch(PATH, task_id=3, label_studio=client.label_studio))
     assert (picture.width, picture.height) == (30, 20)
     assert picture.pixels[0, 0].tolist() == [0, 0, 255]
     assert client.fetch() == BODY
@@ -99,7 +97,9 @@ def test_inline_and_mounted_files_need_no_server(tmp_path: Path) -> None:
     client = Client(None, None, local_files_document_root=tmp_path)
     for value in ("/data/local-files/?d=x.png", "data:image/png," + "".join(f"%{byte:02x}" for byte in BODY)):
         assert client.fetch(value) == BODY
-        assert client.loader.picture(value, task_id=None, label_studio=client.label_studio).width == 30
+        assert (
+            client.loader.decode(client.loader.fetch(value, task_id=None, label_studio=client.label_studio)).width == 30
+        )
         with client.loader.local_file(value, task_id=None, label_studio=client.label_studio) as path:
             assert path.read_bytes() == BODY
     assert (tmp_path / "x.png").exists()
@@ -113,7 +113,7 @@ def test_mounted_file_that_is_refused(content: bytes, expected: str, tmp_path: P
     (tmp_path / "x").write_bytes(content)
     client = Client(None, local_files_document_root=tmp_path)
     with pytest.raises(MediaError, match=expected):
-        client.loader.picture("/data/local-files/?d=x", task_id=1, label_studio=client.label_studio)
+        client.loader.decode(client.loader.fetch("/data/local-files/?d=x", task_id=1, label_studio=client.label_studio))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_file_that_is_no_image(web: Any, reply: bytes, expected: str) -> None:
     web.reply(PATH, reply)
     client = Client(web.url)
     with pytest.raises(MediaError) as raised:
-        client.loader.picture(PATH, task_id=3, label_studio=client.label_studio)
+        client.loader.decode(client.loader.fetch(PATH, task_id=3, label_studio=client.label_studio))
     assert str(raised.value).startswith(f"{web.url}{PATH}: {expected}")
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import threading
 import time
-from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,9 +17,10 @@ from yolo_backend import metrics
 from yolo_backend.errors import WeightsError
 from yolo_backend.inference.detections import Detections
 from yolo_backend.inference.exports import Exports
+from yolo_backend.inference.last_used import LastUsed
 from yolo_backend.inference.letterbox import Letterbox, middle_square, padded_square, whole_strides
 from yolo_backend.inference.library import ultralytics
-from yolo_backend.inference.networks import Network, OpenVINONetwork, Outputs, load_network
+from yolo_backend.inference.networks import Network, OpenVINONetwork, load_network
 from yolo_backend.inference.outputs import read_output
 from yolo_backend.inference.tiles import Tiling, predict_tiled
 from yolo_backend.inference.weights import WeightsStore
@@ -40,7 +39,7 @@ class Model:
     """
 
     def __init__(self, network: Network) -> None:
-        self._network = network
+        self.swap(network)
         self.task = network.head.task
         self.names: Mapping[int, str] = network.head.names
         self.points = network.head.points[0] if network.head.points else 0
@@ -63,6 +62,7 @@ class Model:
     def swap(self, network: Network) -> None:
         """Go on with another network of the same model; what is under way ends with the old one."""
         self._network = network
+        self._pool = ThreadPoolExecutor(network.places, thread_name_prefix="model")
 
     def predict(
         self,
@@ -74,6 +74,7 @@ class Model:
         imgsz: int | None,
         whole_image: bool = False,
         tiling: Tiling | None = None,
+        alone: bool = False,
     ) -> list[Detections]:
         """Run the model.
 
@@ -85,6 +86,7 @@ class Model:
             imgsz: pixels of the longer side for the model; None: what it was made for.
             whole_image: for classification, show it the image padded to a square; otherwise the square in the middle.
             tiling: show it the tiles of each image too; not for classification.
+            alone: nothing else is waiting to be predicted.
 
         Returns:
             The detections of each image, in order, whatever the other images are.
@@ -95,46 +97,33 @@ class Model:
         if tiling is not None:
             plain = partial(self.predict, confidence=confidence, iou=iou, max_det=max_det, imgsz=imgsz)
             return [predict_tiled(plain, image, tiling, iou=iou, max_det=max_det) for image in images]
-        network = self._network
-        size = _input_size(network, imgsz)
-        found: dict[int, Detections] = {}
-        # Each image has the input that it would have alone; those of one shape go together.
-        letterboxes = []
-        together: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for index, image in enumerate(images):
-            if self.task == "classify":
-                box = Letterbox(size[1], size[0], size[1], size[0], 0, 0)
-            else:
-                box = Letterbox.fit(image.shape[1], image.shape[0], size, stride=network.stride)
-            letterboxes.append(box)
-            together[box.height, box.width].append(index)
+        network, pool = self._network, self._pool
 
-        def made(index: int) -> np.ndarray:
+        def look(image: np.ndarray) -> Detections:
+            height, width = image.shape[:2]
+            size = _input_size(network, imgsz)
             if self.task == "classify":
-                return middle_square(padded_square(images[index]) if whole_image else images[index], size[0])
-            return letterboxes[index].apply(images[index])
+                square = middle_square(padded_square(image) if whole_image else image, size[0])
+                (probabilities,) = network.infer(square, alone=alone)
+                return Detections(names=self.names, width=width, height=height, probabilities=probabilities)
+            letterbox = Letterbox.fit(width, height, size, stride=network.stride)
+            return read_output(
+                network.infer(letterbox.apply(image), alone=alone),
+                network.head,
+                letterbox,
+                width=width,
+                height=height,
+                confidence=confidence,
+                iou=iou,
+                max_det=max_det,
+            )
 
-        def done(index: int, outputs: Outputs) -> None:
-            height, width = images[index].shape[:2]
-            if self.task == "classify":
-                found[index] = Detections(names=self.names, width=width, height=height, probabilities=outputs[0])
-            else:
-                found[index] = read_output(
-                    outputs,
-                    network.head,
-                    letterboxes[index],
-                    width=width,
-                    height=height,
-                    confidence=confidence,
-                    iou=iou,
-                    max_det=max_det,
-                )
-
+        # Of several, each place of the device has one at a time, from its pixels to its detections.
+        several = len(images) > 1 and network.places > 1
         with metrics.model_seconds.labels(self.task).time():
-            for indices in together.values():
-                network.run(((index, made(index)) for index in indices), done)
+            found = list(pool.map(look, images) if several else map(look, images))
         metrics.model_images.labels(self.task).inc(len(images))
-        return [found[index] for index in range(len(images))]
+        return found
 
     def least_scale(
         self, width: int, height: int, *, imgsz: int | None, whole_image: bool = False, tiling: Tiling | None = None
@@ -150,7 +139,9 @@ class Model:
     def warm_up(self, **options: Any) -> None:
         """Predict nothing much: the first prediction takes longer than the others."""
         height, width = _input_size(self._network, options.get("imgsz"))
-        self.predict([np.zeros((height * 3 // 4, width, 3), np.uint8)], **options)
+        blank = np.zeros((height * 3 // 4, width, 3), np.uint8)
+        for alone in (False, True):
+            self.predict([blank], **options, alone=alone)
 
 
 class ModelStore:
@@ -161,9 +152,7 @@ class ModelStore:
         self._weights = weights
         self._exports = Exports(settings.model_dir / "openvino")
         self._exporter = ThreadPoolExecutor(1, thread_name_prefix="export")
-        self._models: OrderedDict[tuple[Path, str], Model] = OrderedDict()
-        self._locks: dict[tuple[Path, str], threading.Lock] = {}
-        self._lock = threading.Lock()
+        self._models: LastUsed[tuple[Path, str], Model] = LastUsed(settings.model_cache_size, self._changed)
 
     def get(self, name: str) -> Model:
         """Return the model of the weights ``name``, loaded if it isn't yet, or if the file has changed.
@@ -172,37 +161,32 @@ class ModelStore:
             WeightsError: there are no such weights, or they can't be loaded.
         """
         key = (self._weights.get(name), self._weights.digest(name))
-        with self._lock:
-            loading = self._locks.setdefault(key, threading.Lock())
-        with loading:
-            with self._lock:
-                if key in self._models:
-                    self._models.move_to_end(key)
-                    return self._models[key]
+
+        def load() -> Model:
             with metrics.model_loads.labels("failed").count_exceptions():
                 model = self._load(*key)
                 if self._weights.digest(name) != key[1]:
                     raise WeightsError(f"weights {name!r} were replaced while they were loaded; ask again")
             metrics.model_loads.labels("loaded").inc()
-            with self._lock:
-                self._models[key] = model
-                while len(self._models) > self._settings.model_cache_size:
-                    dropped, _ = self._models.popitem(last=False)
-                    self._locks.pop(dropped, None)
-                    logger.info("Dropped %s from memory", dropped[0].name)
-                self._measure()
             return model
+
+        return self._models.get(key, load)
 
     def loaded(self) -> list[dict[str, str]]:
         """Return what is in memory: names of files, what they are for, and what runs them where."""
-        with self._lock:
-            return [
-                {"weights": path.name, "task": model.task, "runtime": model.runtime, "device": model.device}
-                for (path, _), model in self._models.items()
-            ]
+        return [
+            {"weights": path.name, "task": model.task, "runtime": model.runtime, "device": model.device}
+            for (path, _), model in self._models.items()
+        ]
 
     def _measure(self) -> None:
-        metrics.models_in_memory((model.task, model.runtime, model.weights_bytes) for model in self._models.values())
+        models = [model for _, model in self._models.items()]
+        metrics.models_in_memory((model.task, model.runtime, model.weights_bytes) for model in models)
+
+    def _changed(self, dropped: Sequence[tuple[Path, str]]) -> None:
+        for path, _ in dropped:
+            logger.info("Dropped %s from memory", path.name)
+        self._measure()
 
     def _load(self, path: Path, digest: str) -> Model:
         started = time.monotonic()
@@ -243,8 +227,7 @@ class ModelStore:
                 Model(network).warm_up(confidence=0.5, iou=0.7, max_det=1, imgsz=None)
             metrics.exports.labels("made").inc()
             model.swap(network)
-            with self._lock:
-                self._measure()
+            self._measure()
             logger.info("%s goes on in OpenVINO", path.name)
         except WeightsError as error:
             logger.warning("%s stays with PyTorch: %s", path.name, error)

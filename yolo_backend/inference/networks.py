@@ -1,13 +1,13 @@
-"""A loaded model as a function from pictures to numbers: in OpenVINO, or in whatever else the YOLO library can run."""
+"""A loaded model as a function from one picture to numbers: in OpenVINO, or in whatever else the YOLO library can run."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
-from itertools import chain
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from yolo_backend.errors import WeightsError
+from yolo_backend.inference.last_used import LastUsed
 from yolo_backend.inference.library import available_cores, refusal, ultralytics
 from yolo_backend.inference.outputs import Head
 
@@ -23,17 +24,19 @@ logger = logging.getLogger(__name__)
 OPENVINO_SUFFIX = "_openvino_model"
 """Ends the name of a directory that holds a network for OpenVINO."""
 SHAPES = 8
-"""Input shapes for which a network stays compiled."""
-
-_device_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-"""One network at a time on each device: it has all of it, and two at once are slower than one after the other."""
+"""Input shapes for which a network stays compiled; each takes up to 60 MB with a YOLO of the n scale."""
 
 Outputs = list[np.ndarray]
 """What a network says of one picture, without the dimension of the batch."""
 
+_cores = threading.BoundedSemaphore(available_cores())
+"""OpenVINO works on as many pictures at once as there are cores, each on one core, whichever networks they are for."""
+_device_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+"""PyTorch has one batch at a time on each device: it takes all of it, and two at once are slower than one by one."""
+
 
 class Network(ABC):
-    """One copy of a model in memory. Safe to use from several threads, one at a time inside.
+    """One copy of a model in memory. Safe to use from several threads.
 
     Attributes:
         head: how to read its outputs.
@@ -42,6 +45,7 @@ class Network(ABC):
         runtime: what runs it.
         device: where, such as "cpu" or "cuda:0".
         weights_bytes: the memory that its weights take; 0 where that isn't known.
+        places: calls of `infer` at once that keep the device busy.
     """
 
     head: Head
@@ -49,21 +53,24 @@ class Network(ABC):
     stride: int | None
     runtime: str
     device: str
+    places: int
     weights_bytes: int = 0
 
     @abstractmethod
-    def run(self, inputs: Iterable[tuple[int, np.ndarray]], done: Callable[[int, Outputs], None]) -> None:
-        """Run the model on pictures of one shape.
+    def infer(self, pixels: np.ndarray, *, alone: bool = False) -> Outputs:
+        """Run the model on one picture, and wait for it.
 
         Args:
-            inputs: a number of the caller's for each picture, and its pixels, (height, width, 3) uint8, BGR. Taken as
-                the model can use them: making them may take its time.
-            done: called with the number and the outputs of each, from any thread, in any order.
+            pixels: (height, width, 3) uint8, BGR.
+            alone: nothing else is waiting to be predicted, so that it may have all of the device.
         """
 
 
 class LibraryNetwork(Network):
-    """A model that the YOLO library runs: PyTorch weights, and its exported formats."""
+    """A model that the YOLO library runs: PyTorch weights, and its exported formats.
+
+    Who asks while the device is busy waits, and goes through it together with all others who wait.
+    """
 
     def __init__(self, path: Path, device: str, *, batch_size: int) -> None:
         """Load weights onto a device such as "cpu", "cuda:0" or "mps".
@@ -96,41 +103,63 @@ class LibraryNetwork(Network):
         self.stride = int(backend.stride) if path.suffix == ".pt" or backend.dynamic else None
         self.runtime = "pytorch" if path.suffix == ".pt" else str(backend.format)
         self.device = device
-        self._batch_size = batch_size
         if path.suffix == ".pt":
             self.weights_bytes = sum(one.nbytes for one in model.state_dict().values())
+        # PyTorch has a CPU's cores work on one picture together.
+        self.places = 1 if device == "cpu" else batch_size
+        # What is exported for one size is for one picture as well.
+        self._batch_size = batch_size if self.stride is not None else 1
+        self._waiting: defaultdict[tuple[int, ...], deque[tuple[np.ndarray, Future[Outputs]]]] = defaultdict(deque)
 
-    def run(self, inputs: Iterable[tuple[int, np.ndarray]], done: Callable[[int, Outputs], None]) -> None:
-        """Run the model in batches; see `Network.run`."""
-        numbers: list[int] = []
-        pixels: list[np.ndarray] = []
-        for number, one in inputs:
-            numbers.append(number)
-            pixels.append(one)
-            if len(pixels) == self._batch_size:
-                self._run(numbers, pixels, done)
-                numbers, pixels = [], []
-        if pixels:
-            self._run(numbers, pixels, done)
+    def infer(self, pixels: np.ndarray, *, alone: bool = False) -> Outputs:
+        """Run the model on a picture, in a batch with those that wait at the same time; see `Network.infer`."""
+        mine: Future[Outputs] = Future()
+        waiting = self._waiting[pixels.shape]
+        waiting.append((pixels, mine))
+        while not mine.done():
+            with _device_locks[self.device]:
+                # Somebody else may have taken this picture along.
+                batch = (
+                    [waiting.popleft() for _ in range(min(len(waiting), self._batch_size))] if not mine.done() else []
+                )
+                self._run(batch)
+        return mine.result()
 
-    def _run(self, numbers: list[int], pixels: list[np.ndarray], done: Callable[[int, Outputs], None]) -> None:
+    def _run(self, batch: Sequence[tuple[np.ndarray, Future[Outputs]]]) -> None:
+        """Run a batch. One that fails is tried again in halves, so that only what can't be predicted fails."""
+        if not batch:
+            return
+        try:
+            outputs = self._outputs([pixels for pixels, _ in batch])
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0][1].set_exception(error)
+                return
+            logger.warning("A batch of %d failed and is tried again in halves: %s", len(batch), error)
+            middle = len(batch) // 2
+            self._run(batch[:middle])
+            self._run(batch[middle:])
+        else:
+            for (_, future), output in zip(batch, outputs, strict=True):
+                future.set_result(output)
+
+    def _outputs(self, pictures: Sequence[np.ndarray]) -> list[Outputs]:
         import torch
 
         backend: Any = self._backend
-        with _device_locks[self.device], torch.inference_mode():
-            batch = torch.from_numpy(np.stack(pixels)).to(backend.device)
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.stack(pictures)).to(backend.device)
             batch = batch.permute(0, 3, 1, 2).flip(1).contiguous()
             raw = backend((batch.half() if backend.fp16 else batch.float()).div_(255))
             if self.head.task == "segment":
-                arrays = [raw[0][0], raw[0][1]] if isinstance(raw[0], tuple) else [raw[0], raw[1]]
+                tensors = [raw[0][0], raw[0][1]] if isinstance(raw[0], tuple) else [raw[0], raw[1]]
             else:
                 while isinstance(raw, (list, tuple)):
                     raw = raw[0]
-                arrays = [raw]
+                tensors = [raw]
             # A copy: a runtime may use its memory again for the next batch.
-            outputs = [array.float().cpu().numpy().copy() for array in arrays]
-        for place, number in enumerate(numbers):
-            done(number, [output[place] for output in outputs])
+            arrays = [tensor.float().cpu().numpy().copy() for tensor in tensors]
+        return [[array[place] for array in arrays] for place in range(len(pictures))]
 
 
 class OpenVINONetwork(Network):
@@ -172,61 +201,47 @@ class OpenVINONetwork(Network):
         steps.input().preprocess().convert_color(ColorFormat.RGB).convert_element_type(openvino.Type.f32).scale(255.0)
         self._model = steps.build()
         self._openvino = openvino
-        self._compiled: OrderedDict[tuple[tuple[int, ...], bool], Any] = OrderedDict()
+        self.places = available_cores()
+        self._compiled: LastUsed[tuple[tuple[int, ...], bool], _Compiled] = LastUsed(2 * SHAPES)
 
-    def run(self, inputs: Iterable[tuple[int, np.ndarray]], done: Callable[[int, Outputs], None]) -> None:
-        """Run the model on one picture after another, on all cores; see `Network.run`.
+    def infer(self, pixels: np.ndarray, *, alone: bool = False) -> Outputs:
+        """Run the model on a picture: on one core, which is fastest for many, or ``alone`` on all; see `Network.infer`."""
+        compiled = self._compiled.get((pixels.shape, alone), lambda: self._compile(pixels.shape, alone=alone))
+        with _cores:
+            return compiled.infer(pixels)
 
-        A single picture is worked on by all cores together. Of several, each core has its own, which is faster.
-        """
-        with _device_locks[self.device]:
-            iterator = iter(inputs)
-            first, second = next(iterator, None), next(iterator, None)
-            if first is None:
-                return
-            if second is None:
-                number, pixels = first
-                request = self._requests(pixels.shape, many=False)
-                request.infer({0: pixels[None]}, share_inputs=True)
-                done(number, _outputs(request))
-                return
-            queue = self._requests(first[1].shape, many=True)
-            failed: list[Exception] = []
-
-            def finished(request: Any, number: int) -> None:
-                try:
-                    done(number, _outputs(request))
-                except Exception as error:  # must not get into the runtime's thread
-                    failed.append(error)
-
-            queue.set_callback(finished)
-            try:
-                for number, pixels in chain((first, second), iterator):
-                    queue.start_async({0: pixels[None]}, number)
-            finally:
-                queue.wait_all()
-            if failed:
-                raise failed[0]
-
-    def _requests(self, shape: tuple[int, ...], *, many: bool) -> Any:
-        """Return what runs pictures of a shape: a request for one, or a queue of them for ``many``."""
-        key = (shape, many)
-        if key in self._compiled:
-            self._compiled.move_to_end(key)
-            return self._compiled[key]
+    def _compile(self, shape: tuple[int, ...], *, alone: bool) -> _Compiled:
         model = self._model.clone()
         model.reshape([1, *shape])
         config = {
-            "PERFORMANCE_HINT": "THROUGHPUT" if many else "LATENCY",
+            "NUM_STREAMS": 1 if alone else available_cores(),
             "INFERENCE_NUM_THREADS": available_cores(),
+            # Two networks at once would share one core and leave the other alone.
+            "ENABLE_CPU_PINNING": False,
             # Where the processor has shorter numbers OpenVINO would use them, at the cost of other scores.
             "INFERENCE_PRECISION_HINT": self._openvino.Type.f32,
         }
-        compiled = self._core.compile_model(model, "CPU", config)
-        self._compiled[key] = self._openvino.AsyncInferQueue(compiled) if many else compiled.create_infer_request()
-        if len(self._compiled) > 2 * SHAPES:
-            self._compiled.popitem(last=False)
-        return self._compiled[key]
+        return _Compiled(self._core.compile_model(model, "CPU", config))
+
+
+class _Compiled:
+    """A network for inputs of one shape, with the requests that run it."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._idle: deque[Any] = deque()
+
+    def infer(self, pixels: np.ndarray) -> Outputs:
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._model.create_infer_request()
+        try:
+            request.infer({0: pixels[None]}, share_inputs=True)
+            # Copies, since the request's own memory is for the next picture.
+            return [tensor.data[0].astype(np.float32) for tensor in request.output_tensors]
+        finally:
+            self._idle.append(request)
 
 
 def load_network(path: Path, device: str, *, batch_size: int) -> Network:
@@ -242,11 +257,6 @@ def load_network(path: Path, device: str, *, batch_size: int) -> Network:
     except Exception as error:  # the libraries raise many kinds here
         reason = refusal(error) or " ".join(str(error).split())
         raise WeightsError(f"weights {path.name!r} can't be loaded: {reason}") from error
-
-
-def _outputs(request: Any) -> Outputs:
-    # Copies, since the request's own memory is for the next picture.
-    return [tensor.data[0].astype(np.float32) for tensor in request.output_tensors]
 
 
 def _height_and_width(size: Any) -> tuple[int, int]:

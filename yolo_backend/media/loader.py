@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,50 +22,53 @@ if TYPE_CHECKING:
     from yolo_backend.label_studio import LabelStudio
 
 
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """What was fetched, and a name for messages, without secrets."""
+
+    name: str
+    data: bytes
+
+
 class MediaLoader:
     """Fetches and decodes what tasks hold. One per process; safe to use from any number of threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def picture(
-        self,
-        value: object,
-        *,
-        task_id: object,
-        label_studio: LabelStudio,
-        least_scale: Callable[[int, int], float] | None = None,
-    ) -> Picture:
-        """Return the image that ``value`` names.
+    def fetch(self, value: object, *, task_id: object, label_studio: LabelStudio) -> File:
+        """Return the file that ``value`` names.
 
         Args:
             value: What a task's data holds: of any type, since it comes from outside.
             task_id: The task's id; cloud storage can't be opened without.
             label_studio: The server that paths belong to, and the only one that gets its token.
-            least_scale: See `decode`.
 
         Raises:
-            MediaError: it can't be fetched or decoded; the reason, and what was asked for.
+            MediaError: it can't be fetched; the reason, and what was asked for.
         """
         source = self._locate(value, task_id, label_studio)
         with metrics.fetch_seconds.time():
-            data = b"".join(self._parts(source, label_studio))
+            return File(name=source.name, data=b"".join(self._parts(source, label_studio)))
+
+    def decode(self, file: File, *, least_scale: Callable[[int, int], float] | None = None) -> Picture:
+        """Return the image in a file; see `decode.decode`.
+
+        Raises:
+            MediaError: it can't be decoded; the reason, and what was asked for.
+        """
         try:
             with metrics.decode_seconds.time():
-                return decode(data, max_megapixels=self._settings.max_image_megapixels, least_scale=least_scale)
+                return decode(file.data, max_megapixels=self._settings.max_image_megapixels, least_scale=least_scale)
         except MediaError as error:
-            raise MediaError(f"{source.name}: {error}") from None
-
-    def fetch(self, value: object, *, task_id: object, label_studio: LabelStudio) -> bytes:
-        """Return the bytes of the file that ``value`` names; arguments and errors as in ``picture``."""
-        return b"".join(self._parts(self._locate(value, task_id, label_studio), label_studio))
+            raise MediaError(f"{file.name}: {error}") from None
 
     @contextmanager
     def local_file(self, value: object, *, task_id: object, label_studio: LabelStudio) -> Iterator[Path]:
         """Give a path to read what ``value`` names from, for as long as the context lasts.
 
         A file under the document root is given as it is: don't write to it. Everything else is streamed to a temporary
-        file. Arguments and errors as in ``picture``.
+        file. Arguments and errors as in ``fetch``.
         """
         source = self._locate(value, task_id, label_studio)
         if isinstance(source, OnDisk):
