@@ -479,7 +479,7 @@ def test_label_studio_that_moved_to_another_port_says_what_to_set(web: Any, make
         "401 Unauthorized: Label Studio redirects to this address: set LABEL_STUDIO_URL to it"
         in Client(web.url).error()
     )
-    assert tokens(moved) == [(PATH, None)] * 3
+    assert tokens(moved) == [(PATH, None)] * 2
 
 
 @pytest.mark.parametrize(
