@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from yolo_backend import delivery
+from yolo_backend import delivery, dispatch
 from yolo_backend.claims import REMEMBERED, SIMULTANEOUS, Claims
 from yolo_backend.dispatch import Asked, Dispatcher
 from yolo_backend.engine import Engine, Prediction
@@ -357,6 +357,30 @@ def test_who_has_closed_the_connection_halfway_is_answered(make: Make, web: WebS
         assert waiting.result(PATIENCE) != [None]
 
 
+@pytest.mark.parametrize("saves", [True, False])
+def test_a_task_that_is_opened_gets_one_prediction(
+    make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch, saves: bool
+) -> None:
+    monkeypatch.setattr(dispatch, "SAVING", 1.0)
+    pictures, api = Pictures(web, "a"), LabelStudioApi(web)
+    dispatcher = make(label_studio_url=web.url, label_studio_api_key=SecretStr("key"))
+
+    def opened() -> list[Prediction | None]:
+        (found,) = ask(dispatcher, pictures.task(1, "a"))
+        if found is not None and saves:
+            time.sleep(0.3)
+            api.saved.append({"task": 1, "model_version": found.model_version})
+        return [found]
+
+    with ThreadPoolExecutor(2) as pages:
+        answers = [pages.submit(opened) for _ in range(2)]
+        until(lambda: dispatcher.status()["requests_waiting"] == 2)
+        pictures.released.set()
+        assert sum(each.result(PATIENCE) != [None] for each in answers) == (1 if saves else 2)
+    # Who asks later is answered, and at once.
+    assert ask(dispatcher, pictures.task(1, "a")) != [None]
+
+
 @pytest.mark.parametrize(("apart", "answers"), [(SIMULTANEOUS + 0.5, 1), (0.0, 2)])
 def test_two_clicks_are_answered_once_but_requests_at_the_same_moment_both(
     make: Make, web: WebServer, apart: float, answers: int
@@ -434,14 +458,15 @@ def test_claims_of_a_process_that_is_gone_or_of_a_file_that_is_broken_keep_nobod
     LabelStudioApi(web)
     web.reply("/a.jpg", PHOTO)
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    task = Pictures(web, "slow").task(1, "slow")
+    pictures = Pictures(web, "slow")
+    task = pictures.task(1, "slow")
     later: dict[str, Any] = {"arrived": time.monotonic() + SIMULTANEOUS + 1}
     assert ask(one, task) == [None]
     with sqlite3.connect(path) as claims:
         assert claims.execute("UPDATE claim SET pid = ?", (int(gone.stdout),)).rowcount == 1
     claims.close()
-    web.reply("/slow.jpg", PHOTO)
-    assert ask(other, task, **later) != [None]
+    pictures.released.set()
+    assert ask(other, task, **later | {"arrived": time.monotonic() + PATIENCE}) != [None]
     broken = make(claims=str(tmp_path))
     assert ask(broken, Pictures(web).task(2, "a")) != [None]
     assert "Workers can't tell each other" in caplog.text

@@ -48,6 +48,16 @@ class _Parcel:
     tries: int = 0
 
 
+def is_held(label_studio: LabelStudio, task: int | None, version: str) -> bool:
+    """Tell whether Label Studio has a prediction of this version for a task.
+
+    Raises:
+        LabelStudioError: it doesn't say.
+    """
+    known = label_studio.ask("GET", f"/api/predictions/?task={task}")
+    return any(one.get("model_version") == version for one in known if isinstance(one, dict))
+
+
 class Poster:
     """Posts what was promised, each task once, with patience while Label Studio is away. Safe to use from several threads."""
 
@@ -174,8 +184,7 @@ class Poster:
         prediction = with_unique_ids(unpacked(parcel.computation.result()), parcel.key)
         label_studio, task = parcel.label_studio, parcel.delivery.task
         # Another process, or this one before an answer got lost, may have posted it.
-        known = label_studio.ask("GET", f"/api/predictions/?task={task}")
-        if any(one.get("model_version") == prediction.model_version for one in known if isinstance(one, dict)):
+        if is_held(label_studio, task, prediction.model_version):
             return
         body = {
             "task": task,

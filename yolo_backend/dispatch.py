@@ -19,9 +19,9 @@ from cachetools import TTLCache
 
 from yolo_backend import metrics
 from yolo_backend.claims import SIMULTANEOUS, Claims, Delivery
-from yolo_backend.delivery import Computation, Poster, packed, unpacked
+from yolo_backend.delivery import Computation, Poster, is_held, packed, unpacked
 from yolo_backend.engine import Engine, Prediction, Task, get_engine, task_keys, with_unique_ids
-from yolo_backend.errors import ConfigError
+from yolo_backend.errors import ConfigError, LabelStudioError
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.plan import Plan
 
@@ -31,6 +31,7 @@ LOOK = 0.5  # seconds between two looks at whether anybody still waits for an an
 FAILURES = 200  # failed tasks that are remembered
 CLAIMS = "YOLO_BACKEND_CLAIMS"
 """Environment variable: where the workers tell each other what they do. gunicorn.conf.py sets it."""
+SAVING = 2.0  # seconds that Label Studio is given to save an answer
 PROJECTS = 200  # projects that are remembered
 
 
@@ -81,6 +82,7 @@ class Dispatcher:
         self._cache: TTLCache[str, bytes] = TTLCache(
             maxsize=settings.result_cache_mb * 1e6, ttl=settings.result_cache_seconds, getsizeof=len
         )
+        self._opened: TTLCache[Delivery, float] = TTLCache(maxsize=1000, ttl=settings.predict_deadline)
         self._answered: dict[Delivery, tuple[float, float]] = {}
         self._waiting = 0
         self._failures: deque[dict[str, Any]] = deque(maxlen=FAILURES)
@@ -150,6 +152,8 @@ class Dispatcher:
                     self.poster.promise(delivery, computation, key, label_studio)
             elif not failed and not (saved and not hung_up and self._has_been_dealt_with(delivery, asked.arrived, now)):
                 predictions[place] = with_unique_ids(unpacked(computation.result()), key)
+        if len(tasks) == 1 and predictions[0] and may_post and self._is_saved(deliveries[0], asked, label_studio):
+            predictions[0] = None
         metrics.tasks_late.inc(late)
         logger.log(
             logging.WARNING if late or failures or hung_up else logging.INFO,
@@ -342,6 +346,27 @@ class Dispatcher:
                 while (first := next(iter(self._answered))) != delivery and self._answered[first][1] < horizon:
                     del self._answered[first]
         return False
+
+    def _is_saved(self, delivery: Delivery, asked: Asked, label_studio: LabelStudio) -> bool:
+        """Tell whether Label Studio has saved the answer to a request of the same moment.
+
+        It asks twice when a task is opened, saves each answer, and shows what it has saved.
+        """
+        if delivery.task is None:
+            return False
+        with self._lock:
+            if self._opened.get(delivery, 0.0) <= asked.arrived:
+                self._opened[delivery] = time.monotonic()
+                return False
+        deadline = time.monotonic() + SAVING
+        try:
+            while not (is_saved := is_held(label_studio, delivery.task, delivery.version)):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(SAVING / 20)
+        except LabelStudioError:
+            return False
+        return is_saved
 
 
 def _delivery(task: Task, version: str, label_studio: LabelStudio, asked: Asked) -> Delivery:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,6 +231,20 @@ def test_opening_a_task_predicts_it(label_studio: LabelStudio, service: Service)
     project = project_with(label_studio, service, [image])
     task = project.tasks[image.name]
     assert_match_the_truth(project.tasks, {task: label_studio.open_task(task)["predictions"]})
+
+
+def test_opening_a_task_in_a_browser_asks_twice_and_saves_one_prediction(
+    label_studio: LabelStudio, service: Service
+) -> None:
+    images = sample_images()[:3]
+    project = project_with(label_studio, service, images)
+    for image in images:
+        task = project.tasks[image.name]
+        with ThreadPoolExecutor(2) as pages:
+            shown = list(pages.map(label_studio.open_task, [task, task]))
+        for one in shown:
+            assert_match_the_truth({image.name: task}, {task: one["predictions"]})
+    assert [len(per_task) for per_task in label_studio.predictions(project.id).values()] == [1, 1, 1]
 
 
 def test_interactive_mode_gets_one_prediction(label_studio: LabelStudio, service: Service) -> None:
