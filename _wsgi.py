@@ -11,7 +11,7 @@ from yolo_backend.routes import add_routes
 from yolo_backend.settings import get_settings
 
 settings = get_settings()
-configure_logging(settings.log_level)
+configure_logging(settings)
 log_settings(settings)
 password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else None
 app = init_app(model_class=YOLO, basic_auth_user=settings.basic_auth_user, basic_auth_pass=password)

@@ -14,7 +14,11 @@ from typing import Any
 chdir = str(Path(__file__).resolve().parent)
 sys.path.insert(0, chdir)
 
+from gunicorn.glogging import Logger
+
 from yolo_backend.errors import ConfigError
+from yolo_backend.log import catch_all, formatter
+from yolo_backend.request_id import NONE, request_id
 from yolo_backend.settings import get_settings
 
 SPARE = 3  # seconds before gunicorn kills a worker that doesn't end
@@ -24,6 +28,18 @@ try:
 except ConfigError as error:
     sys.exit(f"error: {error}")
 
+
+class Log(Logger):
+    """gunicorn's own records, written as the service's are."""
+
+    def setup(self, cfg: Any) -> None:
+        """See gunicorn."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers + self.access_log.handlers:
+            handler.setFormatter(formatter(settings))
+
+
+logger_class = Log
 bind = f"0.0.0.0:{settings.port}"
 worker_class = "gthread"
 workers = settings.workers
@@ -57,6 +73,8 @@ def post_worker_init(worker: Any) -> None:
     from yolo_backend.dispatch import get_dispatcher
     from yolo_backend.inference.library import ultralytics
 
+    catch_all()
+
     def get_ready() -> None:
         ultralytics()
         metrics.workers_ready.set(1)
@@ -70,6 +88,11 @@ def post_worker_init(worker: Any) -> None:
         stop_gunicorn(number, frame)
 
     signal.signal(signal.SIGTERM, stop)
+
+
+def post_request(worker: Any, request: Any, environ: Any, response: Any) -> None:
+    """Forget the request: the thread may log something of none before the next one begins."""
+    request_id.set(NONE)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

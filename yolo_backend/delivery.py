@@ -10,13 +10,14 @@ import time
 import zlib
 from collections import OrderedDict
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from yolo_backend import metrics
 from yolo_backend.claims import REMEMBERED, Claims, Delivery
 from yolo_backend.engine import Prediction, with_unique_ids
 from yolo_backend.errors import BackendError, LabelStudioAwayError
 from yolo_backend.label_studio import LabelStudio
+from yolo_backend.request_id import request_id
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class _Parcel:
     computation: Computation
     key: str
     label_studio: LabelStudio
+    request: str = field(default_factory=request_id.get)
     tries: int = 0
 
 
@@ -127,6 +129,7 @@ class Poster:
     def _post_all(self) -> None:
         while not self._closed.is_set():
             parcel = self._ready.get()
+            request_id.set(parcel.request)
             with self._lock:
                 if parcel.delivery not in self._open:
                     continue

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -24,6 +24,7 @@ from yolo_backend.engine import Engine, Prediction, Task, get_engine, task_keys,
 from yolo_backend.errors import ConfigError, LabelStudioError
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.plan import Plan
+from yolo_backend.request_id import ThreadPool
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +73,10 @@ class Dispatcher:
         self.poster = Poster(self._claims)
         self.refused = 0  # requests that came while too many were waiting
         self.started = time.monotonic()
-        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
+        self._pool = ThreadPool(settings.threads, thread_name_prefix="predict")
         # Who opens a task doesn't wait for the long batches of others.
-        self._short_pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict-few")
-        self._warmers = ThreadPoolExecutor(1, thread_name_prefix="warm-up")
+        self._short_pool = ThreadPool(settings.threads, thread_name_prefix="predict-few")
+        self._warmers = ThreadPool(1, thread_name_prefix="warm-up")
         self._warm: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
         self._running: dict[str, _Running] = {}

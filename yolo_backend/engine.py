@@ -9,7 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -28,6 +28,7 @@ from yolo_backend.label_studio import LabelStudio
 from yolo_backend.labeling_config import Source
 from yolo_backend.media import MediaLoader, Picture
 from yolo_backend.plan import Pass, Plan, make_plan
+from yolo_backend.request_id import ThreadPool
 from yolo_backend.settings import Settings, get_settings
 from yolo_backend.video.frames import read_ahead, read_frames
 from yolo_backend.video.observe import observe
@@ -78,8 +79,8 @@ class Engine:
         # are being fetched meanwhile, or wait; on a GPU more are worked on, so that they can go through it together.
         cores = available_cores()
         self._ahead = settings.fetch_threads + cores + settings.batch_size
-        self._pictures = ThreadPoolExecutor(self._ahead, thread_name_prefix="picture")
-        self._videos = ThreadPoolExecutor(cores, thread_name_prefix="video")
+        self._pictures = ThreadPool(self._ahead, thread_name_prefix="picture")
+        self._videos = ThreadPool(cores, thread_name_prefix="video")
         self._cores = threading.BoundedSemaphore(cores)
         self._queue_for_gpu = threading.BoundedSemaphore(cores + settings.batch_size)
         self._active = 0  # calls of `compute`

@@ -15,6 +15,7 @@ from label_studio_ml.auth import is_authenticated, open_to_all
 from yolo_backend import __version__, metrics
 from yolo_backend.dispatch import Asked, Dispatcher
 from yolo_backend.inference.library import is_imported
+from yolo_backend.request_id import identify_requests
 
 PREDICT = "label_studio_ml.predict"
 RETRY_AFTER = 5  # seconds
@@ -25,6 +26,7 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
     app.config["TRUSTED_PROXIES"] = dispatcher.settings.trusted_proxies
     places = threading.BoundedSemaphore(dispatcher.settings.max_concurrent_predicts)
 
+    identify_requests(app)
     metrics.measure(app)
 
     @app.before_request

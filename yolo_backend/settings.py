@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from yolo_backend.errors import ConfigError
 from yolo_backend.hosts import Hosts, origin, parse_hosts
+from yolo_backend.redact import Redactor
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 BUNDLED_MODELS = PROJECT_DIR / "models"
@@ -66,6 +67,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", description="How much is logged."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How it is logged: lines for people, or a JSON object per line."
     )
     basic_auth_user: str | None = Field(
         None, description="User name that Label Studio must send. Set both this and `BASIC_AUTH_PASS`, or neither."
@@ -239,7 +243,7 @@ def load_settings() -> Settings:
             name = str(problem["loc"][0])
             variable = environment_name(name) if name in Settings.model_fields else name
             reason = problem["msg"].removeprefix("Value error, ")
-            problems.append(f"{variable}={problem['input']!r}: {reason}")
+            problems.append(Redactor()(f"{variable}={problem['input']!r}: {reason}"))
         raise ConfigError("; ".join(problems)) from None
     if bool(settings.basic_auth_user) != bool(settings.basic_auth_pass):
         missing = "BASIC_AUTH_PASS" if settings.basic_auth_user else "BASIC_AUTH_USER"

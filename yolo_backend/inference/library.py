@@ -89,6 +89,10 @@ def _import() -> tuple[ModuleType, Callable[..., str]]:
     downloads.attempt_download_asset = _as_it_is
     # It would fetch a font for names that are not ASCII.
     plotting.check_font = _installed_font
+    # Its records are written as the service's are.
+    for handler in list(ultralytics.utils.LOGGER.handlers):
+        ultralytics.utils.LOGGER.removeHandler(handler)
+    ultralytics.utils.LOGGER.propagate = True
     # The library leaves one core unused.
     torch.set_num_threads(available_cores())
     return ultralytics, fetch

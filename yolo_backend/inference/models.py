@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from yolo_backend.inference.networks import Network, OpenVINONetwork, load_netwo
 from yolo_backend.inference.outputs import read_output
 from yolo_backend.inference.tiles import Tiling, predict_tiled
 from yolo_backend.inference.weights import WeightsStore
+from yolo_backend.request_id import ThreadPool
 from yolo_backend.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Model:
     def swap(self, network: Network) -> None:
         """Go on with another network of the same model; what is under way ends with the old one."""
         self._network = network
-        self._pool = ThreadPoolExecutor(network.places, thread_name_prefix="model")
+        self._pool = ThreadPool(network.places, thread_name_prefix="model")
 
     def predict(
         self,
@@ -151,7 +151,7 @@ class ModelStore:
         self._settings = settings
         self._weights = weights
         self._exports = Exports(settings.model_dir / "openvino")
-        self._exporter = ThreadPoolExecutor(1, thread_name_prefix="export")
+        self._exporter = ThreadPool(1, thread_name_prefix="export")
         self._models: LastUsed[tuple[Path, str], Model] = LastUsed(settings.model_cache_size, self._changed)
 
     def get(self, name: str) -> Model:

@@ -10,7 +10,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy as np
 
 from yolo_backend.errors import MediaError
 from yolo_backend.media.formats import kind_of
+from yolo_backend.request_id import ThreadPool
 
 Item = TypeVar("Item")
 
@@ -89,7 +90,7 @@ def read_frames(path: Path, *, max_megapixels: float, max_frames: int = sys.maxs
 def read_ahead(items: Generator[Item, None, None], count: int) -> Generator[Item, None, None]:
     """Yield what a generator yields, which runs in a thread of its own, at most ``count`` items ahead; then close it."""
     end = object()
-    with closing(items), ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
+    with closing(items), ThreadPool(1, thread_name_prefix="decode") as pool:
         waiting: deque[Future[object]] = deque(pool.submit(next, items, end) for _ in range(count))
         try:
             while (item := waiting.popleft().result()) is not end:
