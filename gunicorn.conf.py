@@ -68,15 +68,14 @@ def on_starting(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Import the YOLO library while nobody waits for it yet, and learn of the end in time to answer what is ready."""
+    """Import what models need while nobody waits for it yet, and learn of the end in time to answer what is ready."""
     from yolo_backend import metrics
     from yolo_backend.dispatch import get_dispatcher
-    from yolo_backend.inference.library import ultralytics
 
     catch_all()
 
     def get_ready() -> None:
-        ultralytics()
+        get_dispatcher().engine.models.prepare()
         metrics.workers_ready.set(1)
 
     threading.Thread(target=get_ready, name="import", daemon=True).start()

@@ -13,9 +13,9 @@ from label_studio_ml.api import init_app
 from label_studio_ml.model import LabelStudioMLBase
 from label_studio_ml.response import ModelResponse
 
-from yolo_backend import routes
 from yolo_backend.dispatch import Dispatcher
 from yolo_backend.engine import Engine
+from yolo_backend.inference import ModelStore
 from yolo_backend.routes import add_routes
 from yolo_backend.settings import Settings
 
@@ -82,6 +82,6 @@ def test_probes_need_no_password_but_the_status_does(tmp_path: Path) -> None:
 def test_ready_once_it_can_predict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imported: bool, code: int, said: str
 ) -> None:
-    monkeypatch.setattr(routes, "is_imported", lambda: imported)
+    monkeypatch.setattr(ModelStore, "is_ready", imported)
     answer = application(tmp_path).test_client().get("/ready")
     assert (answer.status_code, answer.json) == (code, {"status": said})

@@ -14,7 +14,6 @@ from label_studio_ml.auth import is_authenticated, open_to_all
 
 from yolo_backend import __version__, metrics
 from yolo_backend.dispatch import Asked, Dispatcher
-from yolo_backend.inference.library import is_imported
 from yolo_backend.request_id import identify_requests
 
 PREDICT = "label_studio_ml.predict"
@@ -52,7 +51,9 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
     @open_to_all
     def ready() -> tuple[Response, int]:
         """Tell whether the process can predict: for a probe that decides whether requests are sent here."""
-        return (jsonify(status="READY"), 200) if is_imported() else (jsonify(status="STARTING"), 503)
+        return (
+            (jsonify(status="READY"), 200) if dispatcher.engine.models.is_ready else (jsonify(status="STARTING"), 503)
+        )
 
     @app.get("/status")
     def status() -> Response:

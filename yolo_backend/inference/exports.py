@@ -38,8 +38,11 @@ class Exports:
 
     def path(self, weights: Path, digest: str) -> Path:
         """Return where the network of weights with this content is, or will be."""
-        made_by = f"{version('ultralytics-opencv-headless')}-{version('openvino')}"
-        return self.directory / f"{weights.stem}-{digest[:16]}-{made_by}{OPENVINO_SUFFIX}"
+        return self.directory / f"{weights.stem}-{digest[:16]}-{_made_by()}{OPENVINO_SUFFIX}"
+
+    def has_any(self) -> bool:
+        """Tell whether there are networks that these versions of the libraries made."""
+        return any(self.directory.glob(f"*-{_made_by()}{OPENVINO_SUFFIX}/{MANIFEST}"))
 
     def find(self, weights: Path, digest: str) -> Path | None:
         """Return the network's directory if it is there and undamaged."""
@@ -61,6 +64,10 @@ class Exports:
         except (OSError, subprocess.SubprocessError) as error:
             raise WeightsError(f"no network for OpenVINO could be made of {weights.name}: {error}") from None
         return path
+
+
+def _made_by() -> str:
+    return f"{version('ultralytics-opencv-headless')}-{version('openvino')}"
 
 
 def export(weights: Path, digest: str, directory: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -18,7 +20,7 @@ from yolo_backend.inference.detections import Detections
 from yolo_backend.inference.exports import Exports
 from yolo_backend.inference.last_used import LastUsed
 from yolo_backend.inference.letterbox import Letterbox, middle_square, padded_square, whole_strides
-from yolo_backend.inference.library import ultralytics
+from yolo_backend.inference.library import is_imported, ultralytics
 from yolo_backend.inference.networks import Network, OpenVINONetwork, load_network
 from yolo_backend.inference.outputs import read_output
 from yolo_backend.inference.tiles import Tiling, predict_tiled
@@ -27,6 +29,9 @@ from yolo_backend.request_id import ThreadPool
 from yolo_backend.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")
+"""In /dev: of NVIDIA's drivers, also on Jetson and in Windows' Linux, and of AMD's."""
 
 
 class Model:
@@ -153,6 +158,27 @@ class ModelStore:
         self._exports = Exports(settings.model_dir / "openvino")
         self._exporter = ThreadPool(1, thread_name_prefix="export")
         self._models: LastUsed[tuple[Path, str], Model] = LastUsed(settings.model_cache_size, self._changed)
+        self._prepared = threading.Event()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether what takes seconds to import is there."""
+        return self._prepared.is_set() or is_imported()
+
+    def prepare(self) -> None:
+        """Import what models need to run: PyTorch too, unless there are networks for OpenVINO that do without.
+
+        Without PyTorch the process takes hundreds of megabytes less, and its first prediction comes seconds earlier.
+
+        Raises:
+            WeightsError: the YOLO library that is installed can't be used safely.
+        """
+        cpu = is_surely_cpu(self._settings.device)
+        if cpu and _wants_openvino(self._settings.runtime, "cpu") and self._exports.has_any():
+            import openvino  # noqa: F401 - now rather than at the first prediction
+        else:
+            ultralytics()
+        self._prepared.set()
 
     def get(self, name: str) -> Model:
         """Return the model of the weights ``name``, loaded if it isn't yet, or if the file has changed.
@@ -241,11 +267,11 @@ def choose_device(wanted: str) -> str:
     Raises:
         WeightsError: this machine has no such device.
     """
+    if is_surely_cpu(wanted):
+        return "cpu"
     ultralytics()
     import torch
 
-    if wanted == "cpu":
-        return wanted
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     has_mps = torch.backends.mps.is_available()
     if wanted == "auto":
@@ -256,6 +282,16 @@ def choose_device(wanted: str) -> str:
         return wanted
     there = [*(f"cuda:{number}" for number in range(gpus)), *(["mps"] if has_mps else []), "cpu"]
     raise WeightsError(f"DEVICE={wanted} is not there: this machine has {', '.join(there)}")
+
+
+def is_surely_cpu(wanted: str) -> bool:
+    """Tell whether ``DEVICE`` means the CPU here, as far as is known without PyTorch, which takes seconds to import."""
+    return wanted == "cpu" or (wanted == "auto" and not _may_have_gpu())
+
+
+def _may_have_gpu(devices: Path = Path("/dev")) -> bool:
+    """Tell whether PyTorch is to be asked for a GPU. On Linux its driver has device files, which are quick to look for."""
+    return sys.platform != "linux" or any(True for name in GPU_FILES for _ in devices.glob(name))
 
 
 def _wants_openvino(runtime: str, device: str) -> bool:
