@@ -273,12 +273,13 @@ def test_what_is_late_and_fails_is_told_once(make: Make, web: WebServer, caplog:
 
 
 def test_who_opens_a_task_does_not_wait_for_long_batches(make: Make, web: WebServer) -> None:
-    dispatcher, pictures = make(threads=2, batch_size=2, fetch_threads=32, predict_deadline=0.2), Pictures(web, "slow")
+    dispatcher, pictures = make(threads=2, batch_size=2, fetch_threads=1, predict_deadline=0.2), Pictures(web, "slow")
+    dispatcher.engine.warm_up(dispatcher.engine.plan(CONFIG))
     for batch in range(2):
-        tasks = [{"id": n, "data": pictures.task(n, "slow")["data"] | {"n": (batch, n)}} for n in range(3)]
-        assert ask(dispatcher, *tasks) == [None] * 3
+        tasks = [{"id": n, "data": pictures.task(n, "slow")["data"] | {"n": (batch, n)}} for n in range(20)]
+        assert ask(dispatcher, *tasks) == [None] * 20
     web.reply("/quick.jpg", PHOTO)
-    assert ask(dispatcher, pictures.task(9, "quick"), arrived=time.monotonic() + PATIENCE) != [None]
+    assert ask(dispatcher, pictures.task(9, "quick"), arrived=time.monotonic() + PATIENCE / 2) != [None]
     pictures.released.set()
     until(lambda: dispatcher.status()["tasks_running_or_queued"] == 0)
 

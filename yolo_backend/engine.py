@@ -80,6 +80,8 @@ class Engine:
         cores = available_cores()
         self._ahead = settings.fetch_threads + cores + settings.batch_size
         self._pictures = ThreadPool(self._ahead, thread_name_prefix="picture")
+        # Who opens a task doesn't wait while the servers that a long batch needs are slow.
+        self._few_pictures = ThreadPool(self._ahead, thread_name_prefix="few-pictures")
         self._videos = ThreadPool(cores, thread_name_prefix="video")
         self._cores = threading.BoundedSemaphore(cores)
         self._queue_for_gpu = threading.BoundedSemaphore(cores + settings.batch_size)
@@ -225,6 +227,7 @@ class Engine:
         for number, (one, model) in enumerate(passes):
             groups[one.object_tag, one.source].append((number, one, model))
         left: dict[int, int] = {}
+        pictures = self._pictures if len(tasks) > self.settings.batch_size else self._few_pictures
 
         def begun() -> Iterator[tuple[int, Future[Parts]]]:
             for index, task in enumerate(tasks):
@@ -239,7 +242,7 @@ class Engine:
                                 work = partial(
                                     self._on_picture, task, page, value, group, label_studio, len(tasks) == 1
                                 )
-                                futures.append(partial(self._pictures.submit, work))
+                                futures.append(partial(pictures.submit, work))
                 except MediaError as error:
                     futures = [partial(_failed, error)]
                 left[index] = len(futures)
