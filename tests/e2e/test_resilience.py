@@ -244,8 +244,8 @@ def test_a_batch_that_takes_longer_than_label_studio_waits(
 def test_who_hangs_up_before_the_deadline_loses_nothing(
     label_studio: LabelStudio, start: Callable[..., Service]
 ) -> None:
-    service = start(PREDICT_DEADLINE="90", seconds_per_picture=0.1)
-    project, tasks = project_of(label_studio, service, 150)
+    service = start(PREDICT_DEADLINE="90", seconds_per_picture=0.2)
+    project, tasks = project_of(label_studio, service, 80)
     label_studio.retrieve_predictions(project)
     assert sum(counts(label_studio, project)) < len(tasks)
     until_nothing_is_left(service)
@@ -255,8 +255,8 @@ def test_who_hangs_up_before_the_deadline_loses_nothing(
 def test_label_studio_away_while_predictions_are_posted(
     label_studio: LabelStudio, start: Callable[..., Service]
 ) -> None:
-    service = start(seconds_per_picture=0.1)
-    project, tasks = project_of(label_studio, service, 150)
+    service = start(seconds_per_picture=0.2)
+    project, tasks = project_of(label_studio, service, 60)
     label_studio.retrieve_predictions(project)
     with label_studio.stopped():
         until(lambda: "Posting to Label Studio failed" in service.log)
@@ -269,9 +269,9 @@ def test_label_studio_away_while_predictions_are_posted(
 def test_tasks_that_are_deleted_while_they_are_worked_on(
     label_studio: LabelStudio, start: Callable[..., Service]
 ) -> None:
-    service = start(seconds_per_picture=0.1)
-    project, _ = project_of(label_studio, service, 120)
-    other, _ = project_of(label_studio, service, 40)
+    service = start(seconds_per_picture=0.2)
+    project, _ = project_of(label_studio, service, 60)
+    other, _ = project_of(label_studio, service, 20)
     with clicked(label_studio, other):
         label_studio.retrieve_predictions(project)
     deleted = [task for task, found in label_studio.predictions(project).items() if not found][::2]
@@ -279,7 +279,7 @@ def test_tasks_that_are_deleted_while_they_are_worked_on(
         label_studio.call("DELETE", f"/api/tasks/{task}")
     label_studio.call("DELETE", f"/api/projects/{other}")
     until_nothing_is_left(service)
-    assert counts(label_studio, project) == [1] * (120 - len(deleted))
+    assert counts(label_studio, project) == [1] * (60 - len(deleted))
     assert "was not posted: Label Studio answered 4" in service.log
     assert "Traceback" not in service.log
 
@@ -337,8 +337,8 @@ def test_a_service_that_is_stopped_answers_what_it_has(
 
 
 def test_several_workers_do_no_task_twice(label_studio: LabelStudio, start: Callable[..., Service]) -> None:
-    service = start(WORKERS="2", seconds_per_picture=0.1)
-    project, tasks = project_of(label_studio, service, 150)
+    service = start(WORKERS="2", seconds_per_picture=0.2)
+    project, tasks = project_of(label_studio, service, 60)
     with ThreadPoolExecutor(4) as browsers:
         for _ in range(4):
             browsers.submit(label_studio.retrieve_predictions, project)
