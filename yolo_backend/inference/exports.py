@@ -12,13 +12,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
 
 from yolo_backend.errors import WeightsError
+from yolo_backend.inference.aside import aside
 from yolo_backend.inference.library import ultralytics
 from yolo_backend.inference.networks import OPENVINO_SUFFIX
 from yolo_backend.inference.weights import sha256
@@ -73,8 +73,8 @@ def _made_by() -> str:
 def export(weights: Path, digest: str, directory: Path) -> None:
     """Make a network of PyTorch weights with this content; the directory is complete as soon as it is there."""
     library = ultralytics()
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=directory.parent) as aside:
-        copy = Path(shutil.copyfile(weights, Path(aside) / "model.pt"))
+    with aside(directory.parent) as making:
+        copy = Path(shutil.copyfile(weights, making / "model.pt"))
         if sha256(copy) != digest:
             sys.exit("the weights were replaced")
         yolo = library.YOLO(copy)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from yolo_backend.inference.aside import aside
 from yolo_backend.inference.detections import Detections
 from yolo_backend.inference.library import ultralytics
 
@@ -38,7 +38,7 @@ def save_plot(found: Detections, pixels: np.ndarray, path: Path) -> None:
         height, width = pixels.shape[:2]
         arrays["masks"] = np.stack([found.masks.draw(index, width, height) for index in range(len(found))])
     tensors = {name: torch.as_tensor(array, dtype=torch.float32) for name, array in arrays.items() if array is not None}
-    with tempfile.TemporaryDirectory(prefix=".drawing-", dir=path.parent) as aside:
-        plot = Path(aside) / path.name
+    with aside(path.parent) as making:
+        plot = making / path.name
         Results(pixels, path="", names=dict(found.names), **tensors).save(str(plot))
         plot.replace(path)

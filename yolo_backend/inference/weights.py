@@ -6,12 +6,12 @@ import difflib
 import hashlib
 import logging
 import os
-import tempfile
 import threading
 import time
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from yolo_backend.errors import WeightsError
+from yolo_backend.inference.aside import aside
 from yolo_backend.inference.library import fetch_official, official_names
 from yolo_backend.settings import BUNDLED_MODELS, Settings
 
@@ -122,9 +122,8 @@ class WeightsStore:
                 reason = f"{root} is missing or not writable"
             else:
                 try:
-                    # Aside first: a process that is killed must not leave half a file under this name.
-                    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=root) as aside:
-                        path = fetch_official(name, Path(aside)).replace(root / name)
+                    with aside(root) as making:
+                        path = fetch_official(name, making).replace(root / name)
                 except Exception as error:  # the library raises many kinds here
                     reason = " ".join(str(error).lstrip("❌ ").split())
                 else:
