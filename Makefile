@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test e2e check format clean
+.PHONY: serve test e2e check fuzz format clean
 
 serve: .venv/serve
 	$(BIN)/gunicorn -c gunicorn.conf.py _wsgi:app
@@ -18,12 +18,17 @@ check: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 
+# Some ten minutes: 5,000 requests to the real service, and thousands of odd labeling configs, task data and tokens.
+fuzz: .venv/test
+	$(BIN)/python -m tests.security.fuzz
+	FUZZ=long $(BIN)/python -m pytest tests/security/test_properties.py
+
 format: .venv/test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \

@@ -14,6 +14,7 @@ from label_studio_ml.auth import is_authenticated, open_to_all
 
 from yolo_backend import __version__, metrics
 from yolo_backend.dispatch import Asked, Dispatcher
+from yolo_backend.openapi import document
 from yolo_backend.request_id import identify_requests
 
 PREDICT = "label_studio_ml.predict"
@@ -21,7 +22,7 @@ RETRY_AFTER = 5  # seconds
 
 
 def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
-    """Give the application ``/ready``, ``/status`` and ``/metrics``, and a limit on predict requests."""
+    """Give the application ``/ready``, ``/status``, ``/metrics`` and ``/openapi.json``, and a limit on predict requests."""
     app.config["TRUSTED_PROXIES"] = dispatcher.settings.trusted_proxies
     places = threading.BoundedSemaphore(dispatcher.settings.max_concurrent_predicts)
 
@@ -60,6 +61,13 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
         """Tell what the service is doing, for the operator: numbers alone where no password proves who is asking."""
         details = dispatcher.details() if is_authenticated() else {}
         return jsonify(version=__version__, **dispatcher.status(), **details)
+
+    description = document()
+
+    @app.get("/openapi.json")
+    def openapi() -> Response:
+        """Describe all routes."""
+        return jsonify(description)
 
 
 def asked_now(project: str | None, *, interactive: bool) -> Asked:
