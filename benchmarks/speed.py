@@ -229,9 +229,18 @@ def make_weights(directory: Path) -> str:
 def running(directory: Path, pictures_port: int, settings: Mapping[str, str]) -> Iterator[Bench]:
     """Start the service, with its networks for OpenVINO made."""
     url = f"http://127.0.0.1:{pictures_port}"
-    given = {"MODEL_ROOT": str(directory), "LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": TOKEN}
-    with Service(directory, {**given, "PREDICT_DEADLINE": "600", **settings}) as service:
-        yield Bench(service, url)
+    given = {
+        "MODEL_ROOT": str(directory),
+        "LABEL_STUDIO_URL": url,
+        "LABEL_STUDIO_API_KEY": TOKEN,
+        "PREDICT_DEADLINE": "600",
+        "BASIC_AUTH_USER": TOKEN,  # for /status
+        "BASIC_AUTH_PASS": TOKEN,
+    }
+    with Service(directory, {**given, **settings}) as service:
+        bench = Bench(service, url)
+        bench.session.auth = (TOKEN, TOKEN)
+        yield bench
 
 
 def settled(bench: Bench, names: Sequence[str], configs: Sequence[str]) -> None:
