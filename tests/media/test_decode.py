@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 import zlib
+from functools import partial
 from typing import Any
 
 import cv2
@@ -342,3 +343,20 @@ def test_only_jpegs_are_decoded_smaller() -> None:
     file = io.BytesIO()
     Image.new("RGB", (400, 240), "white").save(file, "PNG")
     assert decode(file.getvalue(), max_megapixels=1, least_scale=lambda *_: 0.1).pixels.shape == (240, 400, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_jpegs_have_the_pixels_that_pillow_gives(mode: str, subsampling: int) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (30, 40, 3), np.uint8)
+    file = io.BytesIO()
+    picture = Image.fromarray(noise).resize((133, 79), Image.Resampling.BICUBIC).convert(mode)
+    picture.save(file, "JPEG", quality=80, subsampling=subsampling, progressive=True)
+    for divisor in (1, 2, 4, 8):
+        with Image.open(file) as opened:
+            opened.draft(None, (133 // divisor, 79 // divisor))
+            expected = np.asarray(opened.convert("RGB"))
+        pixels = decode(
+            file.getvalue(), max_megapixels=1, least_scale=partial(lambda scale, *_: scale, 1 / divisor)
+        ).pixels
+        assert (pixels[..., ::-1] == expected).all()
