@@ -231,3 +231,36 @@ def test_the_queue_metric_is_one_that_the_service_has() -> None:
     assert f"# TYPE {metric} gauge\n" in exported
     (rule,) = adapter["rules"]["custom"]
     assert rule["seriesQuery"].startswith(f"{metric}{{")
+
+
+def documented() -> tuple[Manifest, Manifest]:
+    """The overlay and the patch that docs/deployment.md shows."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8"), re.DOTALL)
+    (overlay,) = (block for block in blocks if "kind: Kustomization" in block)
+    (patch,) = (block for block in blocks if "private-ca" in block)
+    return yaml.safe_load(overlay), yaml.safe_load(patch)
+
+
+def test_the_overlay_of_the_docs_is_one(tmp_path: Path) -> None:
+    shutil.copytree(MANIFESTS, tmp_path / "yolo-backend" / "deploy" / "kubernetes")
+    overlay, patch = documented()
+    overlay["patches"] = [
+        {
+            "patch": yaml.safe_dump(
+                {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "yolo"}, **patch}
+            )
+        }
+    ]
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    manifests = kustomized(tmp_path)
+    validate(manifests, VERSIONS[-1])
+    assert of_kind(manifests, "ConfigMap")["data"]["MEDIA_HOSTS"] == "public,minio.storage.svc"
+    assert of_kind(manifests, "Service")["spec"]["type"] == "NodePort"
+    assert {manifest["metadata"]["namespace"] for manifest in manifests} == {"label-studio"}
+    pod = of_kind(manifests, "Deployment")["spec"]["template"]["spec"]
+    assert len(container(manifests)["volumeMounts"]) == len(pod["volumes"]) == 4
+
+
+def test_the_docs_name_every_overlay_and_component() -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE)) >= {*OVERLAYS, *COMPONENTS}
