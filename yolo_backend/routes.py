@@ -49,10 +49,12 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
         return answer, 503
 
     @app.errorhandler(413)
-    def too_large(_error: RequestEntityTooLarge) -> tuple[Response, int]:
-        text = f"the body has more bytes than MAX_REQUEST_MB allows ({dispatcher.settings.max_request_mb:g})"
-        logger.warning("%s %r: 413: %s", request.method, request.path, text)
-        return jsonify(error=f"Too large a request: {text}"), 413
+    def too_large(error: RequestEntityTooLarge) -> tuple[Response, int]:
+        text = f"The body has more bytes than MAX_REQUEST_MB allows ({dispatcher.settings.max_request_mb:g})"
+        if error.description != RequestEntityTooLarge.description:  # a route's own limit
+            text = error.description or text
+        logger.warning("%s %r: 413 %s", request.method, request.path, text)
+        return jsonify(error=text), 413
 
     @app.teardown_request
     def leave(_error: BaseException | None) -> None:

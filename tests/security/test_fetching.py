@@ -67,7 +67,7 @@ def fetch(value: object, *, label_studio: LabelStudio | None = None, **given: An
     """Fetch as a service with the default settings does, or with those that are given."""
     settings = Settings(**{"media_hosts": "public", "connect_timeout": 2, "download_timeout": 5, **given})
     asked = label_studio or LabelStudio.from_settings(settings)
-    return MediaLoader(settings).fetch(value, task_id=1, label_studio=asked)
+    return MediaLoader(settings).fetch(value, task_id=1, label_studio=asked).data
 
 
 @pytest.mark.usefixtures("make_web")  # no proxy of the environment

@@ -123,7 +123,7 @@ def test_a_file_is_read_all_the_same(root: Path) -> None:
     settings = Settings(local_files_document_root=root)
     for path in ("deep/x", "/deep/x", quote("deep/x", safe=""), "deep/./x"):
         address = f"/data/local-files/?d={path}"
-        assert MediaLoader(settings).fetch(address, task_id=1, label_studio=LabelStudio(url=None)) == b"x"
+        assert MediaLoader(settings).fetch(address, task_id=1, label_studio=LabelStudio(url=None)).data == b"x"
 
 
 @pytest.mark.parametrize(
