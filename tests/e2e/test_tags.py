@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
-from .browser import NoBrowser, executable, logged_in
-from .drawings import assert_alike, merged, of_regions
-from .examples import DRAWN, EXAMPLES, Example, Photos, labeling_config
+from . import odd
+from .browser import PATIENCE, NoBrowser, executable, logged_in
+from .drawings import assert_alike, merged, of_regions, of_truth, upright_box
+from .examples import DRAWN, EXAMPLES, FOUND, Cuttings, Example, Photos, labeling_config
 from .exports import Picture
 from .installation import REPOSITORY
 from .label_studio import Json, LabelStudio, LabelStudioError
 from .processes import ServerProcess
 from .service import Service
 from .tag_editor import TagEditor
-from .truth import true_objects
+from .truth import IMAGES, true_objects
 
 # Label Studio refuses predictions that don't fit the labeling config, which is how a new version may behave by default.
 VALIDATION = {"fflag_feat_utc_210_prediction_validation_15082025": "true"}
@@ -179,6 +181,86 @@ def test_editor_draws_them_in_the_right_place(label_studio: LabelStudio, labelle
     assert [_without_encoding(region) for region in saved] == [_without_encoding(region) for region in regions]
     if isinstance(example, Photos):
         assert_alike(of_regions(saved), of_regions(regions), min_iou=0.99, max_apart=0.1)
+
+
+def _accepted(label_studio: LabelStudio, service: Service, project: int, tasks: Iterable[int]) -> dict[int, Json]:
+    """The regions of each task's prediction, all of them saved and made annotations."""
+    label_studio.connect(project, service.url)
+    label_studio.retrieve_predictions(project)
+    saved = label_studio.predictions(project)
+    for task in tasks:
+        (prediction,) = saved[task]
+        label_studio.accept(prediction)
+    return {task: saved[task][0]["result"] for task in tasks}
+
+
+def test_odd_pictures_and_labels(label_studio: LabelStudio, service: Service, page: Page, tmp_path: Path) -> None:
+    project = label_studio.create_project(odd.config(odd.tag("RectangleLabels", "标签, 1", "detect")))
+    tasks = label_studio.upload(project, odd.write_pictures(tmp_path))
+    regions = _accepted(label_studio, service, project, tasks.values())
+    assert regions[tasks[odd.WIDE]] == regions[tasks[odd.NARROW]] == []
+
+    (content,) = label_studio.export(project, "JSON").values()
+    exported = {task["id"]: task["annotations"][0]["result"] for task in json.loads(content)}
+    assert exported == regions
+    yolo = label_studio.export(project, "YOLO")
+    assert set(yolo["classes.txt"].decode().splitlines()) == set(odd.LABELS.values())
+    categories = json.loads(label_studio.export(project, "COCO")["result.json"])["categories"]
+    assert {category["name"] for category in categories} == set(odd.LABELS.values())
+
+    editor = TagEditor(page, label_studio)
+    turned = regions[tasks[odd.TURNED]]
+    editor.open(project, tasks[odd.TURNED], regions=len(turned))
+    size, _ = true_objects(odd.SHOWN)
+    drawn = editor.drawing(size, regions=len(turned))
+    assert_alike(drawn, of_regions(turned), **DRAWN)
+    assert_alike(drawn, odd.renamed(of_truth(odd.SHOWN, upright_box)), **FOUND)
+
+
+def test_three_hundred_objects(label_studio: LabelStudio, service: Service, page: Page, tmp_path: Path) -> None:
+    attributes = f'model_imgsz="{80 * odd.ACROSS}"'
+    project = label_studio.create_project(odd.config(odd.tag("RectangleLabels", "code", "detect", attributes)))
+    tasks = label_studio.upload(project, [odd.write_sheet(tmp_path)])
+    ((task, regions),) = _accepted(label_studio, service, project, tasks.values()).items()
+    assert 295 <= len(regions) <= 305
+    labels = [text for path, text in label_studio.export(project, "YOLO").items() if path.startswith("labels/")]
+    assert [len(text.splitlines()) for text in labels] == [len(regions)]
+    TagEditor(page, label_studio).open(project, task, regions=len(regions))
+
+
+def test_forty_tags(label_studio: LabelStudio, service: Service, page: Page) -> None:
+    tags = odd.forty_tags()
+    project = label_studio.create_project(odd.config(*tags))
+    tasks = label_studio.upload(project, [IMAGES / odd.SHOWN])
+    ((task, regions),) = _accepted(label_studio, service, project, tasks.values()).items()
+    assert len({region["from_name"] for region in regions}) == len(tags) == 40
+    (content,) = label_studio.export(project, "JSON").values()
+    assert json.loads(content)[0]["annotations"][0]["result"] == regions
+    TagEditor(page, label_studio).open(project, task, regions=len({region["id"] for region in regions}))
+
+
+def test_choices_for_each_page(label_studio: LabelStudio, service: Service, page: Page, tmp_path: Path) -> None:
+    config = labeling_config("Choices").replace('value="$image"', 'valueList="$pages"')
+    project = label_studio.create_project(config.replace("<Choices", '<Choices perItem="true"'))
+    beside = label_studio.create_project(labeling_config("Choices"))
+    example = EXAMPLES["Choices"]
+    assert isinstance(example, Cuttings)
+    files = [label_studio.uploaded_file(task) for task in example.upload(label_studio, beside, tmp_path).values()]
+    media = label_studio.data_dir / "media"
+    (task,) = label_studio.import_tasks(project, [{"pages": [f"/data/{file.relative_to(media)}" for file in files]}])
+    regions = _accepted(label_studio, service, project, [task])[task]
+    assert {region["item_index"]: region["value"]["choices"] for region in regions} == {
+        index: [answer] for index, answer in enumerate(example.answers.values())
+    }
+    editor = TagEditor(page, label_studio)
+    editor.open(project, task, regions=0)
+    for index, answer in enumerate(example.answers.values()):
+        editor.turn_to_page(index)
+        page.wait_for_function(
+            "answer => [...document.querySelectorAll('.ant-checkbox-input:checked')].map(box => box.name).join() === answer",
+            arg=answer,
+            timeout=PATIENCE,
+        )
 
 
 def _without_encoding(region: Mapping[str, Any]) -> dict[str, Any]:
