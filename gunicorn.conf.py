@@ -14,6 +14,13 @@ from typing import Any
 chdir = str(Path(__file__).resolve().parent)
 sys.path.insert(0, chdir)
 
+# Workers prove that they are alive through a file; memory is faster and always writable.
+worker_tmp_dir = "/dev/shm" if sys.platform == "linux" else None
+# What the workers have in common. The library that counts asks for it when it is imported, as it is below.
+PREFIX = "yolo-backend-"
+if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=PREFIX, dir=worker_tmp_dir)
+
 from gunicorn.glogging import Logger
 
 from yolo_backend.errors import ConfigError
@@ -54,17 +61,13 @@ errorlog = "-"
 accesslog = "-" if settings.log_level == "DEBUG" else None
 # Without the query string, which may hold what is not for a log.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)sms'
-# Workers prove that they are alive through a file; memory is faster and always writable.
-worker_tmp_dir = "/dev/shm" if sys.platform == "linux" else None
 control_socket_disable = True
 
 
 def on_starting(server: Any) -> None:
-    """Make the directory of what the workers have in common, before any of them imports what counts."""
-    directory = tempfile.mkdtemp(prefix="yolo-backend-", dir=worker_tmp_dir)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    """Let several workers see which tasks the others are working on."""
     if workers > 1:
-        os.environ["YOLO_BACKEND_CLAIMS"] = f"{directory}/claims.sqlite"
+        os.environ["YOLO_BACKEND_CLAIMS"] = f"{os.environ['PROMETHEUS_MULTIPROC_DIR']}/claims.sqlite"
 
 
 def post_worker_init(worker: Any) -> None:
@@ -112,4 +115,6 @@ def child_exit(server: Any, worker: Any) -> None:
 
 def on_exit(server: Any) -> None:
     """Remove what the workers had in common."""
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    if directory.name.startswith(PREFIX):
+        shutil.rmtree(directory, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,15 @@ def test_models_that_are_dropped_are_no_longer_in_memory(monkeypatch: pytest.Mon
         if sample.value
     }
     assert left == {("loaded", "detect", "openvino"): 1, ("bytes", "detect", "openvino"): 5}
+
+
+def test_a_file_that_a_worker_is_just_making_is_waited_for(
+    client: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished = tmp_path / "counter_1.db"
+    unfinished.touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    timer = threading.Timer(0.1, unfinished.unlink)
+    timer.start()
+    assert client.get("/metrics").status_code == 200
+    timer.join()

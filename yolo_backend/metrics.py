@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import os
 import platform
+import struct
 import time
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -146,7 +147,15 @@ def exposition() -> Response:
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         source = CollectorRegistry(support_collectors_without_names=True)
         MultiProcessCollector(source)
-    return Response(generate_latest(source), content_type=CONTENT_TYPE_LATEST)
+    tries = 5
+    while True:
+        try:
+            return Response(generate_latest(source), content_type=CONTENT_TYPE_LATEST)
+        except struct.error:  # a worker that starts has made a file and not yet written to it
+            tries -= 1
+            if not tries:
+                raise
+            time.sleep(0.05)
 
 
 def measure(app: Flask) -> None:

@@ -47,7 +47,7 @@ def test_workers_are_added_up_and_a_dead_one_is_kept_in_the_counters_alone(start
         time.sleep(0.1)
     until(service, "yolo_backend_workers_ready", 2)
     assert value(service, requests_of_health) == before + 20
-    files = set(re.findall(r"/\S+/yolo-backend-metrics-\w+", Path(f"/proc/{workers[0]}/maps").read_text()))
+    files = set(re.findall(r"/\S+/yolo-backend-\w+", Path(f"/proc/{workers[0]}/maps").read_text()))
     assert len(files) == 1
     assert service.server.stop() == 0
     assert not Path(files.pop()).exists(), "the files of the metrics are left behind"

@@ -130,6 +130,8 @@ class Prometheus:
         configuration = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))
         (job,) = configuration["scrape_configs"]
         job["static_configs"][0]["targets"] = [service.url.removeprefix("http://")]
+        assert service.basic_auth
+        job["basic_auth"] = dict(zip(("username", "password"), service.basic_auth, strict=True))
         configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         (directory / "prometheus.yml").write_text(yaml.safe_dump(configuration))
         rules = (MONITORING / "alerts.yml").read_text(encoding="utf-8")
@@ -173,7 +175,7 @@ def until(condition: Callable[[], object], what: str, *, seconds: float = 60) ->
 
 @pytest.fixture
 def service(start_service: StartService) -> Service:
-    return start_service(WORKERS="2")
+    return start_service(WORKERS="2", BASIC_AUTH_USER="annotator", BASIC_AUTH_PASS="right")
 
 
 def predict(service: Service, images: list[str], batch: int) -> None:
@@ -184,6 +186,7 @@ def predict(service: Service, images: list[str], batch: int) -> None:
         answer = session.post(
             f"{service.url}/predict",
             json={"tasks": tasks, "project": "1.1", "label_config": codes_config()},
+            auth=service.basic_auth,
             timeout=60,
         )
     answer.raise_for_status()
