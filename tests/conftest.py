@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append(asked)
         self.server.routes.get(urlsplit(self.path).path, lambda handler, _: answer(handler, status=404))(self, asked)
 
-    do_POST = do_GET  # noqa: N815
+    do_POST = do_DELETE = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         pass

@@ -29,11 +29,11 @@ def without_drawn(regions: Sequence[Region], drawn: Sequence[Any]) -> list[Regio
     known = [
         (label, shape, region)
         for region in drawn
-        if isinstance(region, Mapping) and (label := _label(region)) and (shape := _shape(region)) is not None
+        if isinstance(region, Mapping) and (label := label_of(region)) and (shape := shape_of(region)) is not None
     ]
     replaced: dict[str, str] = {}
     for region in regions:
-        label, shape = _label(region), _shape(region)
+        label, shape = label_of(region), shape_of(region)
         if label is None or shape is None:
             continue
         for other, other_shape, one in known:
@@ -48,7 +48,7 @@ def without_drawn(regions: Sequence[Region], drawn: Sequence[Any]) -> list[Regio
     ]
 
 
-def _label(region: Mapping[str, Any]) -> tuple[Any, ...] | None:
+def label_of(region: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """Return what a region says it is, and on which picture; None for one without labels."""
     value = region.get("value")
     if not isinstance(value, Mapping):
@@ -59,7 +59,7 @@ def _label(region: Mapping[str, Any]) -> tuple[Any, ...] | None:
     return region.get("to_name"), region.get("item_index") or 0, tuple(labels)
 
 
-def _shape(region: Mapping[str, Any]) -> np.ndarray | None:
+def shape_of(region: Mapping[str, Any]) -> np.ndarray | None:
     """Return what a region covers: an outline (n, 2) in percent, or a mask (height, width) bool; None for neither."""
     value = region["value"]
     try:

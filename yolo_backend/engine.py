@@ -27,7 +27,7 @@ from yolo_backend.inference.plot import save_plot
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.labeling_config import Source
 from yolo_backend.media import MediaLoader, Picture
-from yolo_backend.plan import Pass, Plan, listed, make_plan
+from yolo_backend.plan import Pass, Plan, make_plan
 from yolo_backend.request_id import ThreadPool
 from yolo_backend.settings import Settings, get_settings
 from yolo_backend.video.frames import read_ahead, read_frames
@@ -138,22 +138,14 @@ class Engine:
         started = time.monotonic()
         passes, version, problems = self._prepared(plan)
         if not passes:
-            why = "; ".join(dict.fromkeys(problems))
-            logger.warning(
-                "Predicted 0 of %d tasks, nothing in the labeling config can be filled in: %s", len(tasks), why
-            )
-            nothing = ConfigError(f"nothing in the labeling config can be filled in: {why}")
+            nothing = _nothing(problems)
+            logger.warning("Predicted 0 of %d tasks, %s", len(tasks), nothing)
             yield from ((index, nothing) for index in range(len(tasks)))
             return
         found: list[int] = []
         with self._counted():
             for index, regions in self._regions(passes, tasks, label_studio):
                 outcome: Prediction | Exception
-                if not isinstance(regions, Exception) and len(regions) > self.settings.max_regions:
-                    regions = MediaError(
-                        f"{len(regions)} regions, more than MAX_REGIONS allows ({self.settings.max_regions}): raise "
-                        "model_score_threshold, or lower model_max_det"
-                    )
                 if isinstance(regions, Exception):
                     outcome = regions
                     # A BackendError says what is wrong in words; anything else is a fault that needs its traceback.
@@ -172,6 +164,18 @@ class Engine:
             found.count(0),
             time.monotonic() - started,
         )
+
+    def make_ready(self, plan: Plan) -> str:
+        """Load the models of a plan, wait until they are in the runtime that they stay in, and return their version.
+
+        Raises:
+            ConfigError: nothing in the labeling config can be filled in.
+        """
+        passes, version, problems = self._prepared(plan)
+        if not passes:
+            raise _nothing(problems)
+        self.models.settle()
+        return version
 
     def problems(self, plan: Plan) -> list[str]:
         """Say in words what of a labeling config can't be filled in, as far as is known without loading a model."""
@@ -212,15 +216,15 @@ class Engine:
             waiting = list(one.controls)
             while waiting:
                 control = waiting.pop(0)
-                if misfit := _misfit(control, one, model):
-                    reasons.append(misfit)
-                    self._warn_once([misfit])
+                if wrong := misfit(control, one, model):
+                    reasons.append(wrong)
+                    self._warn_once([wrong])
                     waiting = [*control.held, *waiting]
                 else:
                     fitting.append(control)
                     self._warn_once(control.problems_with(model.task, model.points))
                 if model.task in control.yolo_tasks:
-                    self._warn_once(listed(control.class_problems(model.names)))
+                    self._warn_once(control.class_problems(model.names))
             if fitting:
                 yield Pass(**{**vars(one), "controls": tuple(fitting)}), model
 
@@ -239,12 +243,7 @@ class Engine:
                 futures: list[Callable[[], Future[Parts]]] = []
                 try:
                     for (object_tag, source), group in groups.items():
-                        values = source_values(task, source)
-                        if len(values) > self.settings.max_pages:
-                            raise MediaError(
-                                f"{len(values)} pages, more than MAX_PAGES allows ({self.settings.max_pages})"
-                            )
-                        for page, value in enumerate(values):
+                        for page, value in enumerate(source_values(task, source)):
                             if object_tag == VideoControl.object_tag:
                                 work = partial(self._on_video, task, value, group, label_studio)
                                 futures.append(partial(self._videos.submit, work))
@@ -348,6 +347,10 @@ class Engine:
                 logger.warning("%s", problem)
 
 
+def _nothing(problems: Sequence[str]) -> ConfigError:
+    return ConfigError(f"nothing in the labeling config can be filled in: {'; '.join(dict.fromkeys(problems))}")
+
+
 def _names(controls: Iterable[Control]) -> str:
     return ", ".join(map(str, controls))
 
@@ -360,7 +363,7 @@ def _least_scale(passes: Sequence[NumberedPass], width: int, height: int) -> flo
     )
 
 
-def _misfit(control: Control, one: Pass, model: Model) -> str | None:
+def misfit(control: Control, one: Pass, model: Model) -> str | None:
     """Say in words why a model can't fill in a control, if it can't."""
     if model.task not in control.yolo_tasks:
         return (

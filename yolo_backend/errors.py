@@ -18,7 +18,15 @@ class WeightsError(BackendError):
 
 
 class LabelStudioError(BackendError):
-    """Label Studio refuses what it is asked, and would again."""
+    """Label Studio refuses what it is asked, and would again.
+
+    Attributes:
+        status: of its answer; None if there was none.
+    """
+
+    def __init__(self, reason: str, *, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class LabelStudioAwayError(LabelStudioError):
@@ -29,7 +37,13 @@ class LabelStudioAwayError(LabelStudioError):
         busy: it, or a proxy before it, turns everybody away.
     """
 
-    def __init__(self, reason: str, *, unreachable: bool = False, busy: bool = False) -> None:
-        super().__init__(reason)
+    def __init__(
+        self, reason: str, *, status: int | None = None, unreachable: bool = False, busy: bool = False
+    ) -> None:
+        super().__init__(reason, status=status)
         self.unreachable = unreachable
         self.busy = busy
+
+
+class WorkersLostError(BackendError):
+    """Nobody is left to compute."""

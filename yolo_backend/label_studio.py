@@ -166,14 +166,14 @@ class LabelStudio:
         try:
             status, answer = self.call(method, path, body, timeout=timeout)
         except MediaError as error:
-            raise LabelStudioAwayError(str(error), unreachable=True) from None
+            raise LabelStudioAwayError(str(error)) from None
         if 200 <= status < 300:
             return answer
         if status in BUSY or status >= 500:
-            raise LabelStudioAwayError(f"Label Studio answered {status}", busy=status in BUSY)
+            raise LabelStudioAwayError(f"Label Studio answered {status}", status=status, busy=status in BUSY)
         if status in (401, 403):
-            raise LabelStudioError(f"Label Studio answered {status}: {self.advice()}")
-        raise LabelStudioError(f"Label Studio answered {status}: {shortened(_detail(answer))}")
+            raise LabelStudioError(f"Label Studio answered {status}: {self.advice()}", status=status)
+        raise LabelStudioError(f"Label Studio answered {status}: {shortened(_detail(answer))}", status=status)
 
     def advice(self) -> str:
         """Say what helps when this server refused to open something."""

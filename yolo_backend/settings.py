@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -84,24 +85,6 @@ class Settings(BaseSettings):
     )
 
     # Label Studio
-    max_request_mb: float = Field(
-        64,
-        gt=0,
-        description="Largest body of a request, in megabytes (10^6 bytes); more gets status 413. 100,000 tasks have about 50.",
-    )
-    max_tasks: int = Field(
-        100_000,
-        ge=1,
-        description="Tasks of one request that are predicted; those after them stay without a prediction, for the next click.",
-    )
-    max_config_kb: float = Field(
-        1000, gt=0, description="Longest labeling config, in thousands of characters; a longer one is not read."
-    )
-    max_controls: int = Field(100, ge=1, description="Most control tags of a labeling config.")
-    max_labels: int = Field(
-        5000, ge=1, description="Most labels of a labeling config, with all names that `predicted_values` lists."
-    )
-
     label_studio_url: str | None = Field(
         None,
         validation_alias=AliasChoices("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"),
@@ -159,17 +142,6 @@ class Settings(BaseSettings):
         description="What runs PyTorch weights. `auto`: OpenVINO on a CPU, PyTorch elsewhere. The network for OpenVINO is "
         "made at first use in the background, kept under `MODEL_DIR/openvino`, and PyTorch answers until it is there.",
     )
-    max_imgsz: int = Field(
-        2048,
-        ge=32,
-        le=8192,
-        description="Largest `model_imgsz` that a labeling config gets; memory grows with its square.",
-    )
-    max_regions: int = Field(
-        10_000,
-        ge=1,
-        description="Most regions of one task, and the largest `model_max_det`; a task with more is left out.",
-    )
     batch_size: int = Field(8, ge=1, le=256, description="Images that go through a model together.")
 
     # Images
@@ -198,7 +170,6 @@ class Settings(BaseSettings):
     max_image_megapixels: float = Field(
         100, gt=0, description="Largest image that is decoded, in megapixels (10^6), by its header."
     )
-    max_pages: int = Field(100, ge=1, description="Most pages of one task (`valueList`).")
     max_video_frames: int = Field(
         200_000, ge=1, description="Longest video that is looked at, in frames; 200,000 are two hours at 25 a second."
     )
@@ -257,6 +228,15 @@ def environment_name(field: str) -> str:
     """Return the environment variable that sets ``field`` (the first one, where there are aliases)."""
     alias = Settings.model_fields[field].validation_alias
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field.upper()
+
+
+def settings_environment() -> dict[str, str]:
+    """Return the variables of the environment that are settings, with their values."""
+    names: set[str] = set()
+    for field in Settings.model_fields:
+        alias = Settings.model_fields[field].validation_alias
+        names.update(map(str, alias.choices) if isinstance(alias, AliasChoices) else [environment_name(field)])
+    return {name: value for name, value in os.environ.items() if name.upper() in names}
 
 
 def load_settings() -> Settings:

@@ -203,6 +203,25 @@ class LabelStudio:
             by_task[prediction["task"]].append(prediction)
         return by_task
 
+    def delete_predictions(self, project: int) -> None:
+        """Data Manager > Actions > Delete Predictions, for all tasks."""
+        self.call(
+            "POST",
+            f"/api/dm/actions?id=delete_tasks_predictions&project={project}",
+            json={"selectedItems": {"all": True, "excluded": []}},
+        )
+
+    def count_predictions(self, project: int) -> int:
+        """How many predictions the project holds."""
+        return self.call("GET", f"/api/tasks?project={project}&page_size=1&fields=task_only&include=id")[
+            "total_predictions"
+        ]
+
+    def create_view(self, project: int, conjunction: str, *filters: Mapping[str, Json]) -> int:
+        """A tab of the Data Manager with these filters; gives its id."""
+        data = {"title": "A view", "filters": {"conjunction": conjunction, "items": list(filters)}}
+        return self.call("POST", "/api/dm/views", json={"project": project, "data": data})["id"]
+
     def predict_interactively(self, backend: int, task: int, drawn: Sequence[Mapping[str, Json]] = ()) -> Json:
         """What the editor asks after a region was drawn with a smart tool; gives the answer's ``data``."""
         body = {"task": task, "context": {"result": list(drawn)}}

@@ -36,6 +36,13 @@ _SETTINGS = (
 )
 
 
+def service_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with these settings of the service and no others."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+    # Not one test may depend on a network: the library must neither fetch weights nor install packages.
+    return env | {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", **settings}
+
+
 class Service:
     """Runs ``gunicorn -c gunicorn.conf.py _wsgi:app`` on a free port with the given settings.
 
@@ -50,10 +57,7 @@ class Service:
         self.basic_auth = (
             (settings["BASIC_AUTH_USER"], settings["BASIC_AUTH_PASS"]) if "BASIC_AUTH_USER" in settings else None
         )
-        self._env = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
-        # Not one test may depend on a network: the library must neither fetch weights nor install packages.
-        self._env |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
-        self._env |= {"PORT": str(port), "MODEL_DIR": str(directory / "data"), **settings}
+        self._env = service_environment({"PORT": str(port), "MODEL_DIR": str(directory / "data"), **settings})
 
     def __enter__(self) -> Service:
         self.start()

@@ -214,6 +214,10 @@ class ModelStore:
             logger.info("Dropped %s from memory", path.name)
         self._measure()
 
+    def settle(self) -> None:
+        """Wait until no network for OpenVINO is being made: from then on the models here give the same answers always."""
+        self._exporter.submit(lambda: None).result()
+
     def _load(self, path: Path, digest: str) -> Model:
         started = time.monotonic()
         device = choose_device(self._settings.device)

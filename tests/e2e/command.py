@@ -1,0 +1,75 @@
+"""`python -m yolo_backend …` as a user starts it, beside a real Label Studio."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .installation import REPOSITORY
+from .label_studio import Json, LabelStudio
+from .service import service_environment
+
+
+class Command:
+    """A process of the command line; its output goes to a file."""
+
+    def __init__(self, output: Path, *arguments: str | Path, **settings: str) -> None:
+        self._output = output
+        with output.open("ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "yolo_backend", *map(str, arguments)],
+                env=service_environment(settings),
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def wait(self, timeout: float = 300) -> int:
+        """The exit status."""
+        try:
+            return self.process.wait(timeout)
+        finally:
+            self.process.kill()
+
+    def kill_when(self, condition: Callable[[], bool]) -> None:
+        """SIGKILL as soon as it is so; it must not have ended by itself."""
+        while not condition():
+            assert self.process.poll() is None, f"it has ended:\n{self.output}"
+            time.sleep(0.05)
+        self.process.kill()
+        self.process.wait()
+
+
+def run(output: Path, *arguments: str | Path, **settings: str) -> tuple[int, str]:
+    """The exit status and the output."""
+    command = Command(output, *arguments, **settings)
+    status = command.wait()
+    return status, command.output
+
+
+def settings_for(label_studio: LabelStudio, directory: Path) -> dict[str, str]:
+    """Where Label Studio is, a key, and the sample images."""
+    return {
+        "LABEL_STUDIO_URL": label_studio.url,
+        "LABEL_STUDIO_API_KEY": label_studio.personal_access_token,
+        "LOCAL_FILES_DOCUMENT_ROOT": str(REPOSITORY / "examples" / "images"),
+        "MODEL_DIR": str(directory),
+        # The default, with which a prediction doesn't depend on what is predicted beside it.
+        "RUNTIME": "auto",
+    }
+
+
+def contents(predictions: dict[int, list[dict[str, Json]]]) -> dict[int, list[tuple[Json, float, str]]]:
+    """What was predicted for each task, without what Label Studio counts and dates."""
+    return {
+        task: [(one["result"], one["score"], one["model_version"]) for one in held]
+        for task, held in predictions.items()
+    }

@@ -1,0 +1,84 @@
+"""The command line as a process: what is written where, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from yolo_backend.settings import PROJECT_DIR
+
+EXAMPLES = PROJECT_DIR / "examples"
+PHOTO = EXAMPLES / "images" / "photo-03.jpg"
+CONFIG = EXAMPLES / "RectangleLabels.xml"
+
+
+def run(tmp_path: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "MODEL_DIR": str(tmp_path / "data"), "RUNTIME": "pytorch"}
+    command = [sys.executable, "-m", "yolo_backend", *map(str, arguments)]
+    return subprocess.run(command, cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_files_with_a_failure(tmp_path: Path) -> None:
+    text = tmp_path / "text.jpg"
+    text.write_text("not a picture")
+    out, pictures = tmp_path / "tasks.json", tmp_path / "drawn"
+    options: list[str | Path] = [
+        "--config",
+        CONFIG,
+        "--out",
+        out,
+        "--save-images",
+        pictures,
+        "--root",
+        "/",
+        "--prefix",
+        "http://files/",
+    ]
+    done = run(tmp_path, "predict", PHOTO, text, *options)
+    assert done.returncode == 1, done.stderr
+    tasks = json.loads(out.read_text())
+    assert [task["data"]["image"] for task in tasks] == [f"http://files{PHOTO}", f"http://files{text}"]
+    assert [len(task.get("predictions", [])) for task in tasks] == [1, 0]
+    assert "1  predicted in" in done.stdout
+    assert "a text file, not an image" in done.stdout
+    assert (pictures / PHOTO.relative_to("/")).is_file()
+
+
+def test_models_and_configs(tmp_path: Path) -> None:
+    listed = json.loads(run(tmp_path, "models", "--json").stdout)
+    assert "demo-detect.pt" in {one["name"] for one in listed}
+    written = run(tmp_path, "config", "demo-detect.pt")
+    assert (written.returncode, written.stderr) == (0, "")
+    (tmp_path / "config.xml").write_text(written.stdout)
+    assert run(tmp_path, "config", "--check", tmp_path / "config.xml").returncode == 0
+    (tmp_path / "config.xml").write_text(written.stdout.replace("qr_code", "qr_kode"))
+    checked = run(tmp_path, "config", "--check", tmp_path / "config.xml")
+    assert checked.returncode == 1
+    assert "nearest: qr_code" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["predict"], "name either a project with --project, or files"),
+        (["predict", PHOTO, "--project", "1"], "name either a project with --project, or files"),
+        (["predict", PHOTO], "files need --config F.xml and --out tasks.json"),
+        (["predict", "nowhere", "--config", CONFIG, "--out", "nowhere.json"], "there is no file or directory nowhere"),
+        (["predict", PHOTO, "--config", "nowhere.xml", "--out", "nowhere.json"], "nowhere.xml can't be read"),
+        (["predict", "--project", "1"], "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"),
+        (["config", "nowhere.pt"], "there are no weights 'nowhere.pt'"),
+        (["config"], "name either a model, or a labeling config with --check"),
+    ],
+)
+def test_what_can_not_be_done_is_told_in_words(tmp_path: Path, arguments: list[str | Path], said: str) -> None:
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert not (PROJECT_DIR / "nowhere.json").exists()

@@ -1,0 +1,1 @@
+"""Whole projects and directories, from the command line."""

@@ -1,0 +1,219 @@
+"""Local files as tasks: predicted without a Label Studio, and written as it imports them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import quote
+
+from yolo_backend.controls import ImageControl
+from yolo_backend.engine import Engine, Prediction, Task, with_unique_ids
+from yolo_backend.errors import ConfigError
+from yolo_backend.label_studio import LabelStudio
+from yolo_backend.labeling_config import Source
+from yolo_backend.media import Picture
+from yolo_backend.media.sources import LOCAL_FILES
+from yolo_backend.plan import Plan
+from yolo_backend.settings import Settings
+
+IMAGES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"))
+VIDEOS = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv", ".mpg", ".mpeg"))
+ADDRESS = f"{LOCAL_FILES}?d="
+"""Under which Label Studio opens files of its local storage; the path in its document root follows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """One file with what became of it.
+
+    Attributes:
+        path: of the file.
+        prediction: with its final ids; None if it failed.
+        task: as Label Studio imports it.
+        reason: why it failed, if it did.
+    """
+
+    path: Path
+    prediction: Prediction | None
+    task: Mapping[str, Any]
+    reason: str | None = None
+
+
+class Files:
+    """Predicts files for one labeling config.
+
+    Attributes:
+        version: of the models, once they are loaded.
+    """
+
+    version: str
+
+    def __init__(self, settings: Settings, labeling_config: str) -> None:
+        """Read a labeling config.
+
+        Raises:
+            ConfigError: nothing in it can be filled in, or it shows several things.
+        """
+        # No file is opened but those that are named here.
+        self._engine = Engine(settings.model_copy(update={"local_files_document_root": Path("/")}))
+        self._plan = self._engine.plan(labeling_config)
+        if not self._plan.passes:
+            self.load()  # which says why
+        self._source, self._suffixes = _shown(self._plan)
+
+    def load(self) -> None:
+        """Load the models.
+
+        Raises:
+            ConfigError: they can't be used, and nothing can be filled in.
+        """
+        self.version = self._engine.make_ready(self._plan)
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether the files are images, and not videos."""
+        return self._suffixes is IMAGES
+
+    def picture(self, path: Path) -> Picture:
+        """Return an image in all its pixels.
+
+        Raises:
+            MediaError: it can't be read.
+        """
+        media = self._engine.media
+        return media.decode(
+            media.fetch(ADDRESS + quote(path.as_posix()), task_id=None, label_studio=LabelStudio(url=None))
+        )
+
+    def find(self, paths: Sequence[Path]) -> list[Path]:
+        """Return the files, and those in the directories that look like what the labeling config shows, without doubles.
+
+        Raises:
+            ConfigError: a path that isn't there, or no file at all.
+        """
+        found: dict[Path, None] = {}
+        for path in paths:
+            if path.is_dir():
+                inside = sorted(
+                    one for one in path.rglob("*") if one.suffix.lower() in self._suffixes and one.is_file()
+                )
+                found.update((one.resolve(), None) for one in inside)
+            elif path.exists():
+                found[path.resolve()] = None
+            else:
+                raise ConfigError(f"there is no file or directory {path}")
+        if not found:
+            raise ConfigError(
+                f"no file to predict: none in {', '.join(map(str, paths))} ends in {_listed(self._suffixes)}"
+            )
+        return list(found)
+
+    def predict(self, paths: Sequence[Path], *, prefix: str, root: Path) -> Iterator[Done]:
+        """Predict files, and yield each in order.
+
+        Args:
+            paths: absolute.
+            prefix: of the address under which Label Studio will open the files; their path in ``root`` follows.
+            root: a directory around all of them.
+
+        Raises:
+            ConfigError: a file is outside of ``root``.
+        """
+        root = root.resolve()
+        for path in paths:
+            if not path.is_relative_to(root):
+                raise ConfigError(f"{path} is not under {root}, which addresses count from; name another --root")
+        addresses = [prefix + quote(path.relative_to(root).as_posix()) for path in paths]
+        # The address stands for an id, since it is the same whenever the file is predicted again.
+        tasks = [
+            {"id": address, "data": self._data(ADDRESS + quote(path.as_posix()))}
+            for address, path in zip(addresses, paths, strict=True)
+        ]
+        ready: dict[int, Prediction | Exception] = {}
+        following = 0
+        for index, outcome in self._engine.compute(self._plan, tasks, LabelStudio(url=None)):
+            ready[index] = outcome
+            while following in ready:
+                yield self._done(paths[following], addresses[following], ready.pop(following))
+                following += 1
+
+    def _data(self, address: str) -> dict[str, Any]:
+        return {self._source.value.removeprefix("$"): [address] if self._source.pages else address}
+
+    def _done(self, path: Path, address: str, outcome: Prediction | Exception) -> Done:
+        task: Task = {"data": self._data(address)}
+        if isinstance(outcome, Exception):
+            return Done(path=path, prediction=None, task=task, reason=str(outcome) or type(outcome).__name__)
+        prediction = with_unique_ids(outcome, address)
+        written = {
+            "model_version": prediction.model_version,
+            "score": prediction.score,
+            "result": prediction.regions,
+        }
+        return Done(path=path, prediction=prediction, task={**task, "predictions": [written]})
+
+
+def _shown(plan: Plan) -> tuple[Source, frozenset[str]]:
+    """Return where in a task the file belongs, and how such files end."""
+    shown = list(dict.fromkeys((one.source, one.object_tag) for one in plan.passes))
+    if len(shown) > 1:
+        keys = ", ".join(source.value for source, _ in shown)
+        raise ConfigError(f"the labeling config fills in regions on several things ({keys}); files can be only one")
+    source, object_tag = shown[0]
+    if not source.value.startswith("$"):
+        raise ConfigError(
+            f"the labeling config shows always the same, {source.value!r}; a value such as $image is needed"
+        )
+    return source, IMAGES if object_tag == ImageControl.object_tag else VIDEOS
+
+
+def _listed(suffixes: frozenset[str]) -> str:
+    return ", ".join(sorted(suffixes))
+
+
+@contextmanager
+def json_list(path: Path) -> Iterator[JsonList]:
+    """Write a list of JSON to a file, item by item; it is there, whole, at the end, and not before.
+
+    Raises:
+        ConfigError: the file can't be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            items = JsonList(file)
+            yield items
+            items.end()
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+class JsonList:
+    """A list that is written as it grows."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._length = 0
+
+    def append(self, item: object) -> None:
+        """Write one more."""
+        self._file.write(",\n" if self._length else "[\n")
+        json.dump(item, self._file)
+        self._length += 1
+
+    def end(self) -> None:
+        """Write what closes the list."""
+        self._file.write("\n]\n" if self._length else "[]\n")
