@@ -41,6 +41,6 @@ clean:
 	$(BIN)/python -m pip install --disable-pip-version-check --force-reinstall --no-deps ./sdk
 	touch $@
 
-.venv/test: .venv/serve requirements-test.txt models/requirements-train.txt
+.venv/test: .venv/serve requirements-test.txt requirements-ray.txt models/requirements-train.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-test.txt
 	touch $@
