@@ -3,16 +3,19 @@
 # Build arguments, all optional:
 #   PYTHON_IMAGE     the base: Python 3.10 to 3.13 on Debian or the like
 #   TORCH_INDEX_URL  the package index that PyTorch comes from; "Get Started" on PyTorch's own site shows the addresses.
-#                    Not set: what pip finds, which on x86-64 runs on NVIDIA GPUs and CPUs and has about 7 GB.
+#                    Not set: the build of pip's own index, which on x86-64 runs on NVIDIA GPUs and CPUs and has about 7 GB.
 #                    The CPU index: no GPU, and an image without the 5 GB of GPU libraries. A CUDA index: the build for
-#                    your driver.
+#                    your driver. The version is that of requirements.lock; the hashes there are of the other build, so
+#                    here you trust that index.
 #   PIP_INDEX_URL    the package index that everything else comes from, where it is not pip's own
 ARG PYTHON_IMAGE=python:3.12-slim
 FROM ${PYTHON_IMAGE} AS sdk
 ARG PIP_INDEX_URL
 WORKDIR /build
+COPY requirements-build.lock .
+RUN python -m venv tools && tools/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements-build.lock
 COPY sdk sdk
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir wheels ./sdk
+RUN tools/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels ./sdk
 
 FROM ${PYTHON_IMAGE}
 ARG TORCH_INDEX_URL
@@ -32,13 +35,16 @@ ENV PATH=/opt/venv/bin:$PATH \
     LOGNAME=yolo \
     MODEL_ROOT=/app/models \
     MODEL_DIR=/data/models
-# Wheels alone, so there is no compiler to leave behind. Without this repository's SDK: a change of its code would
-# make the largest layer anew.
-COPY requirements.txt /opt/
+# Wheels alone: no compiler to leave behind, and no code of a package runs here. Without this repository's SDK: a change of
+# its code would make the largest layer anew. PyTorch from an index of its own brings its own CUDA libraries.
+COPY requirements.lock /opt/
+ARG INSTALL="pip install --no-cache-dir --only-binary :all:"
 RUN python -m venv /opt/venv \
-    && if [ -n "$TORCH_INDEX_URL" ]; then pip install --no-cache-dir --index-url "$TORCH_INDEX_URL" torch torchvision; fi \
-    && grep -v '^\./sdk' /opt/requirements.txt > /opt/third-party.txt \
-    && pip install --no-cache-dir -r /opt/third-party.txt
+    && if [ -z "$TORCH_INDEX_URL" ]; then $INSTALL --require-hashes --no-deps -r /opt/requirements.lock; else \
+        awk '/^[a-z]/ { skip = /^(torch|triton|cuda-|nvidia-[^m])/ } !skip' /opt/requirements.lock > /opt/without-torch.lock \
+        && $INSTALL --require-hashes --no-deps -r /opt/without-torch.lock \
+        && $INSTALL --index-url "$TORCH_INDEX_URL" $(grep -oE '^torch(vision)?==[^ ]+' /opt/requirements.lock); \
+    fi
 COPY --from=sdk /build/wheels /opt/sdk
 RUN pip install --no-cache-dir --no-index --no-deps /opt/sdk/*.whl && pip check
 # Not under /app or /data: a volume mounted there would hide the code and the demo weights.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def _start(
     tmp_path_factory: pytest.TempPathFactory,
     stack: ExitStack,
     settings: dict[str, str],
-    **options: str,
+    **options: Any,
 ) -> Service:
     service = Service(tmp_path_factory.mktemp("service"), settings, **options)
     servers = config.stash[_SERVERS]

@@ -68,10 +68,15 @@ class ServerProcess:
                 raise ServerFailed(f"{self.name} wasn't ready in {timeout:g} s:\n{self.log_tail()}")
             time.sleep(0.1)
 
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def children(self) -> list[int]:
         """The process ids of what the server has started, the oldest first."""
-        assert self._process is not None
-        pid = self._process.pid
+        pid = self.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def stop(self, *, timeout: float = 20) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -46,13 +46,21 @@ def service_environment(settings: Mapping[str, str]) -> dict[str, str]:
 class Service:
     """Runs ``gunicorn -c gunicorn.conf.py _wsgi:app`` on a free port with the given settings.
 
-    ``directory`` is for what the service writes: its MODEL_DIR and the log. ``app`` is another one to run in its place.
+    ``directory`` is for what the service writes: its MODEL_DIR and the log. ``app`` is another one to run in its place, and
+    ``within`` makes another command of the one that starts it.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, str], *, app: str = "_wsgi:app") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: Mapping[str, str],
+        *,
+        app: str = "_wsgi:app",
+        within: Callable[[Sequence[str]], Sequence[str]] = list,
+    ) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self._app = app
+        self._command = within([sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", app])
         self.server = ServerProcess("the service", log=directory / "service.log")
         self.basic_auth = (
             (settings["BASIC_AUTH_USER"], settings["BASIC_AUTH_PASS"]) if "BASIC_AUTH_USER" in settings else None
@@ -66,7 +74,7 @@ class Service:
     def start(self) -> None:
         """Start it, also once more after ``server.stop()``, at the same address."""
         self.server.start(
-            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", self._app],
+            self._command,
             env=self._env,
             cwd=REPOSITORY,
             ready=lambda: answers(f"{self.url}/health", auth=self.basic_auth),
