@@ -137,10 +137,11 @@ class Settings(BaseSettings):
         pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$",
         description="Where models run: `cpu`, `cuda`, `cuda:1` and so on, `mps`; `auto`: a GPU if there is one.",
     )
-    runtime: Literal["auto", "pytorch", "openvino"] = Field(
+    runtime: Literal["auto", "pytorch", "openvino", "onnx"] = Field(
         "auto",
         description="What runs PyTorch weights. `auto`: OpenVINO on a CPU, PyTorch elsewhere. The network for OpenVINO is "
-        "made at first use in the background, kept under `MODEL_DIR/openvino`, and PyTorch answers until it is there.",
+        "made at first use in the background, kept under `MODEL_DIR/openvino`, and PyTorch answers until it is there. "
+        "`onnx`: the same with ONNX Runtime, for machines that OpenVINO is not for; `pip install onnx onnxruntime` first.",
     )
     batch_size: int = Field(8, ge=1, le=256, description="Images that go through a model together.")
 

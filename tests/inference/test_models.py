@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import numpy as np
 import pytest
 
 from yolo_backend.errors import WeightsError
-from yolo_backend.inference import Model, ModelStore, WeightsStore, models
-from yolo_backend.inference.exports import MANIFEST, Exports
+from yolo_backend.inference import Model, ModelStore, WeightsStore, models, networks
+from yolo_backend.inference.exports import MANIFEST, ONNX_FILE, Exports
 from yolo_backend.inference.letterbox import Letterbox
 from yolo_backend.inference.library import ultralytics
 from yolo_backend.inference.models import _may_have_gpu, choose_device
@@ -44,6 +45,17 @@ def photos() -> list[np.ndarray]:
     return [np.ascontiguousarray(picture) for picture in [*pictures, *made]]
 
 
+@pytest.fixture(scope="module")
+def by_the_library(photos: list[np.ndarray]) -> Callable[[str], list[Any]]:
+    @cache
+    def predict(task: str) -> list[Any]:
+        library = ultralytics().YOLO(bundled(task))
+        asked = {"conf": 0.25, "iou": 0.7, "retina_masks": True, "device": "cpu", "verbose": False}
+        return [library.predict(photo, **asked)[0] for photo in photos]
+
+    return predict
+
+
 def bundled(task: str) -> Path:
     return BUNDLED_MODELS / f"demo-{task}.pt"
 
@@ -56,17 +68,30 @@ def in_openvino(path: Path, exports: Exports) -> Model:
     return Model(OpenVINONetwork(exports.make(path, sha256(path))))
 
 
-@pytest.mark.parametrize("load", [in_pytorch, in_openvino])
+def in_onnx_runtime(path: Path, exports: Exports) -> Model:
+    onnx = Exports(exports.directory, "onnx")
+    return Model(onnx.load(onnx.make(path, sha256(path))))
+
+
+def onnx_in_openvino(path: Path, exports: Exports) -> Model:
+    made = Exports(exports.directory, "onnx").make(path, sha256(path))
+    return Model(load_network(made / ONNX_FILE, "cpu", batch_size=8))
+
+
+@pytest.mark.parametrize("load", [in_pytorch, in_openvino, in_onnx_runtime, onnx_in_openvino])
 @pytest.mark.parametrize("task", TASKS)
 def test_the_librarys_own_predictions(
-    task: str, load: Callable[[Path, Exports], Model], exports: Exports, photos: list[np.ndarray]
+    task: str,
+    load: Callable[[Path, Exports], Model],
+    exports: Exports,
+    photos: list[np.ndarray],
+    by_the_library: Callable[[str], list[Any]],
 ) -> None:
-    library = ultralytics().YOLO(bundled(task))
     model = load(bundled(task), exports)
-    assert (model.task, model.names) == (task, library.names)
+    by_library = by_the_library(task)
+    assert (model.task, model.names) == (task, by_library[0].names)
     objects = 0
-    for photo, found in zip(photos, model.predict(photos, **OPTIONS), strict=True):
-        expected = library.predict(photo, conf=0.25, iou=0.7, retina_masks=True, device="cpu", verbose=False)[0]
+    for photo, found, expected in zip(photos, model.predict(photos, **OPTIONS), by_library, strict=True):
         if task == "classify":
             assert found.probabilities == pytest.approx(expected.probs.data.numpy(), abs=0.01)
             objects += 1
@@ -198,6 +223,64 @@ def test_weights_that_are_replaced_while_they_are_read(tmp_path: Path, monkeypat
     with pytest.raises(WeightsError, match="the weights were replaced"):
         Exports(tmp_path).make(path, old)
     assert Exports(tmp_path).find(path, old) is None
+
+
+@pytest.mark.parametrize("load", [in_pytorch, in_openvino, in_onnx_runtime, onnx_in_openvino])
+def test_another_input_size_is_one_in_every_runtime(
+    load: Callable[[Path, Exports], Model], exports: Exports, photos: list[np.ndarray]
+) -> None:
+    library = ultralytics().YOLO(bundled("detect"))
+    found = load(bundled("detect"), exports).predict(photos[:6], **{**OPTIONS, "imgsz": 640})
+    for photo, one in zip(photos, found, strict=False):
+        expected = library.predict(photo, conf=0.25, iou=0.7, imgsz=640, device="cpu", verbose=False)[0].boxes
+        order = np.argsort(-expected.conf.numpy(), kind="stable")
+        assert one.boxes == pytest.approx(expected.xyxy.numpy()[order], abs=1)
+        assert one.scores == pytest.approx(expected.conf.numpy()[order], abs=0.01)
+    assert sum(map(len, found)) > 5
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mine.onnx", "can't be loaded"),
+        ("mine.engine", "can't be used here: an engine runs on an NVIDIA GPU"),
+        (
+            "mine.tflite",
+            "can't be used here: they need the Python package ai-edge-litert, .*: pip install ai-edge-litert",
+        ),
+    ],
+)
+def test_what_a_format_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str) -> None:
+    (tmp_path / name).write_bytes(b"no network")
+    monkeypatch.setattr(networks, "NEEDS", {".tflite": ("no_such_module", "ai-edge-litert")})
+    settings = Settings(
+        model_root=tmp_path, model_dir=tmp_path / "data", device="cpu", model_sha256=sha256(tmp_path / name)
+    )
+    with pytest.raises(WeightsError, match=f"{name!r} {words}"):
+        ModelStore(settings, WeightsStore(settings)).get(name)
+
+
+def test_pytorch_weights_run_in_onnx_runtime_where_asked(
+    tmp_path: Path, exports: Exports, photos: list[np.ndarray]
+) -> None:
+    onnx = Exports(exports.directory, "onnx")
+    onnx.make(bundled("detect"), sha256(bundled("detect")))
+    (tmp_path / "onnx").symlink_to(exports.directory)
+    settings = Settings(model_dir=tmp_path, runtime="onnx", device="cpu")
+    model = ModelStore(settings, WeightsStore(settings)).get("demo-detect.pt")
+    assert model.runtime == "onnx"
+    assert sum(map(len, model.predict(photos, **OPTIONS))) > 15
+
+
+def test_a_runtime_that_is_not_installed_leaves_pytorch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Exports, "_lacking", lambda _: ["onnx", "onnxruntime"])
+    settings = Settings(model_dir=tmp_path, runtime="onnx", device="cpu")
+    store = ModelStore(settings, WeightsStore(settings))
+    assert store.get("demo-detect.pt").runtime == "pytorch"
+    store._exporter.shutdown(wait=True)
+    assert "RUNTIME=onnx needs what is not installed: pip install onnx onnxruntime, or set RUNTIME=auto" in caplog.text
 
 
 def test_a_damaged_network_is_named(tmp_path: Path) -> None:

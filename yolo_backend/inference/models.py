@@ -21,7 +21,7 @@ from yolo_backend.inference.exports import Exports
 from yolo_backend.inference.last_used import LastUsed
 from yolo_backend.inference.letterbox import Letterbox, middle_square, padded_square, whole_strides
 from yolo_backend.inference.library import is_imported, ultralytics
-from yolo_backend.inference.networks import Network, OpenVINONetwork, load_network
+from yolo_backend.inference.networks import Network, load_network
 from yolo_backend.inference.outputs import read_output
 from yolo_backend.inference.tiles import Tiling, predict_tiled
 from yolo_backend.inference.weights import WeightsStore
@@ -155,7 +155,8 @@ class ModelStore:
     def __init__(self, settings: Settings, weights: WeightsStore) -> None:
         self._settings = settings
         self._weights = weights
-        self._exports = Exports(settings.model_dir / "openvino")
+        directory = "onnx" if settings.runtime == "onnx" else "openvino"
+        self._exports = Exports(settings.model_dir / directory, directory)
         self._exporter = ThreadPool(1, thread_name_prefix="export")
         self._models: LastUsed[tuple[Path, str], Model] = LastUsed(settings.model_cache_size, self._changed)
         self._prepared = threading.Event()
@@ -174,7 +175,7 @@ class ModelStore:
             WeightsError: the YOLO library that is installed can't be used safely.
         """
         cpu = is_surely_cpu(self._settings.device)
-        if cpu and _wants_openvino(self._settings.runtime, "cpu") and self._exports.has_any():
+        if cpu and self._export_runtime("cpu") == "openvino" and self._exports.has_any():
             import openvino  # noqa: F401 - now rather than at the first prediction
         else:
             ultralytics()
@@ -218,14 +219,23 @@ class ModelStore:
         """Wait until no network for OpenVINO is being made: from then on the models here give the same answers always."""
         self._exporter.submit(lambda: None).result()
 
+    def _export_runtime(self, device: str) -> str | None:
+        """Return what PyTorch weights shall run in on a device, if not in PyTorch."""
+        wanted = self._settings.runtime
+        if wanted == "auto":
+            return "openvino" if device == "cpu" and importlib.util.find_spec("openvino") is not None else None
+        return None if wanted == "pytorch" else wanted
+
     def _load(self, path: Path, digest: str) -> Model:
         started = time.monotonic()
         device = choose_device(self._settings.device)
-        exported = path.suffix == ".pt" and _wants_openvino(self._settings.runtime, device)
+        exported = path.suffix == ".pt" and self._export_runtime(device) is not None
         network: Network | None = self._exported(path, digest) if exported else None
         made = network is not None
         if network is None:
-            network = load_network(path, device, batch_size=self._settings.batch_size)
+            network = load_network(
+                path, device, batch_size=self._settings.batch_size, openvino=self._exports.runtime == "openvino"
+            )
         model = Model(network)
         logger.info(
             "Loaded %s: %s, %d classes, %s on %s, %.1f s",
@@ -240,25 +250,25 @@ class ModelStore:
             self._exporter.submit(self._export, model, path, digest)
         return model
 
-    def _exported(self, path: Path, digest: str) -> OpenVINONetwork | None:
+    def _exported(self, path: Path, digest: str) -> Network | None:
         found = self._exports.find(path, digest)
         try:
-            return None if found is None else OpenVINONetwork(found)
+            return None if found is None else self._exports.load(found)
         except Exception as error:  # of many kinds
             logger.warning("The network in %s can't be used: %s", found, " ".join(str(error).split()))
             return None
 
     def _export(self, model: Model, path: Path, digest: str) -> None:
-        """Make a network for OpenVINO and let the model go on with it."""
+        """Make a network for another runtime and let the model go on with it."""
         try:
             with metrics.exports_running.track_inprogress(), metrics.exports.labels("failed").count_exceptions():
-                network = OpenVINONetwork(self._exports.make(path, digest))
+                network = self._exports.load(self._exports.make(path, digest))
                 # Compiled before somebody waits for it.
                 Model(network).warm_up(confidence=0.5, iou=0.7, max_det=1, imgsz=None)
             metrics.exports.labels("made").inc()
             model.swap(network)
             self._measure()
-            logger.info("%s goes on in OpenVINO", path.name)
+            logger.info("%s goes on in %s", path.name, model.runtime)
         except WeightsError as error:
             logger.warning("%s stays with PyTorch: %s", path.name, error)
         except Exception:
@@ -296,11 +306,6 @@ def is_surely_cpu(wanted: str) -> bool:
 def _may_have_gpu(devices: Path = Path("/dev")) -> bool:
     """Tell whether PyTorch is to be asked for a GPU. On Linux its driver has device files, which are quick to look for."""
     return sys.platform != "linux" or any(True for name in GPU_FILES for _ in devices.glob(name))
-
-
-def _wants_openvino(runtime: str, device: str) -> bool:
-    there = importlib.util.find_spec("openvino") is not None
-    return there and (runtime == "openvino" or (runtime == "auto" and device == "cpu"))
 
 
 def _input_size(network: Network, imgsz: int | None) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import logging
 import threading
 from abc import ABC, abstractmethod
@@ -23,6 +25,12 @@ logger = logging.getLogger(__name__)
 
 OPENVINO_SUFFIX = "_openvino_model"
 """Ends the name of a directory that holds a network for OpenVINO."""
+NEEDS = {
+    ".onnx": ("onnxruntime", "onnxruntime"),
+    ".tflite": ("ai_edge_litert", "ai-edge-litert"),
+    ".engine": ("tensorrt", "tensorrt"),
+}
+"""What formats need beyond requirements.txt: the module, and the package that has it."""
 SHAPES = 8
 """Input shapes for which a network stays compiled; each takes up to 60 MB with a YOLO of the n scale."""
 
@@ -168,8 +176,11 @@ class OpenVINONetwork(Network):
     runtime = "openvino"
     device = "cpu"
 
-    def __init__(self, directory: Path) -> None:
-        """Read a network as the YOLO library exports it: a directory with an ``.xml``, a ``.bin`` and ``metadata.yaml``.
+    def __init__(self, path: Path) -> None:
+        """Read a network as the YOLO library exports it.
+
+        Args:
+            path: a directory with an ``.xml``, a ``.bin`` and ``metadata.yaml``, or an ONNX file.
 
         Raises:
             Exception: of many kinds, if it is damaged.
@@ -177,7 +188,18 @@ class OpenVINONetwork(Network):
         import openvino
         from openvino.preprocess import ColorFormat, PrePostProcessor
 
-        metadata = yaml.safe_load((directory / "metadata.yaml").read_text(encoding="utf-8"))
+        self._core = openvino.Core()
+        # A file that is replaced while it is mapped would change the network, or end the process.
+        self._core.set_property({"ENABLE_MMAP": False})
+        if path.suffix == ".onnx":
+            model = self._core.read_model(path)
+            metadata = _onnx_metadata(model)
+            self.weights_bytes = path.stat().st_size
+        else:
+            metadata = yaml.safe_load((path / "metadata.yaml").read_text(encoding="utf-8"))
+            description = next(path.glob("*.xml"))
+            model = self._core.read_model(description)
+            self.weights_bytes = description.with_suffix(".bin").stat().st_size
         points = metadata.get("kpt_shape")
         self.head = Head(
             task=metadata["task"],
@@ -186,12 +208,6 @@ class OpenVINONetwork(Network):
             points=tuple(points) if points else None,
         )
         self.size = _height_and_width(metadata.get("imgsz"))
-        self._core = openvino.Core()
-        # A file that is replaced while it is mapped would change the network, or end the process.
-        self._core.set_property({"ENABLE_MMAP": False})
-        description = next(directory.glob("*.xml"))
-        model = self._core.read_model(description)
-        self.weights_bytes = description.with_suffix(".bin").stat().st_size
         self.stride = int(metadata.get("stride", 32)) if model.input().partial_shape.is_dynamic else None
         # The conversion of bytes to the numbers that the model wants is part of the network.
         steps = PrePostProcessor(model)
@@ -244,19 +260,50 @@ class _Compiled:
             self._idle.append(request)
 
 
-def load_network(path: Path, device: str, *, batch_size: int) -> Network:
+def load_network(path: Path, device: str, *, batch_size: int, openvino: bool = True) -> Network:
     """Load weights in any format that the YOLO library has.
 
+    Args:
+        path: of the weights.
+        device: such as "cpu", "cuda:0" or "mps".
+        batch_size: pictures that go through PyTorch together, at most.
+        openvino: run an ONNX file in OpenVINO on a CPU, which is faster and needs no other package.
+
     Raises:
-        WeightsError: they are damaged, or not a YOLO model.
+        WeightsError: they are damaged, not a YOLO model, or need what isn't there.
     """
+    in_openvino = path.name.endswith(OPENVINO_SUFFIX) or (path.suffix == ".onnx" and device == "cpu" and openvino)
+    if not in_openvino and (lacking := _lacking(path, device)):
+        raise WeightsError(f"weights {path.name!r} can't be used here: {lacking}")
     try:
-        if path.name.endswith(OPENVINO_SUFFIX):
+        if in_openvino:
             return OpenVINONetwork(path)
         return LibraryNetwork(path, device, batch_size=batch_size)
     except Exception as error:  # the libraries raise many kinds here
         reason = refusal(error) or " ".join(str(error).split())
         raise WeightsError(f"weights {path.name!r} can't be loaded: {reason}") from error
+
+
+def _onnx_metadata(model: Any) -> dict[str, Any]:
+    """Return what the YOLO library wrote into an ONNX file, which OpenVINO has read: text, as Python writes values."""
+    metadata = {}
+    for key in ("task", "names", "kpt_shape", "end2end", "imgsz", "stride"):
+        if model.has_rt_info(["framework", key]):
+            text = str(model.get_rt_info(["framework", key]).value)
+            metadata[key] = text if key == "task" else ast.literal_eval(text)
+    if "task" not in metadata or "names" not in metadata:
+        raise ValueError("the ONNX file doesn't say what it is for: export it with the YOLO library")
+    return metadata
+
+
+def _lacking(path: Path, device: str) -> str | None:
+    """Say in words what the format of weights needs and isn't there."""
+    if path.suffix == ".engine" and not device.startswith("cuda"):
+        return "an engine runs on an NVIDIA GPU, and DEVICE is not one; use the PyTorch weights that it was made from"
+    module, package = NEEDS.get(path.suffix, (None, ""))
+    if module is None or importlib.util.find_spec(module) is not None:
+        return None
+    return f"they need the Python package {package}, which is not installed: pip install {package}"
 
 
 def _height_and_width(size: Any) -> tuple[int, int]:
