@@ -19,6 +19,8 @@ from yolo_backend.routes import asked_now
 
 logger = logging.getLogger(__name__)
 
+logger = logging.getLogger(__name__)
+
 
 class YOLO(LabelStudioMLBase):
     """Pre-annotates the tasks of one project with the YOLO models that its labeling config names."""
@@ -58,7 +60,11 @@ class YOLO(LabelStudioMLBase):
             predictions: list[Any] = [self._prediction([], 0.0, self.model_version) for _ in tasks]
             return ModelResponse(predictions=predictions, model_version=self.model_version)
         asked = asked_now(self.project_id, interactive=context is not None)
-        found = self.dispatcher.predict(self.plan, tasks, self._label_studio(), asked)
+        most = self.engine.settings.max_tasks
+        if len(tasks) > most:
+            logger.warning("%d tasks in one request, MAX_TASKS allows %d: the others are left", len(tasks), most)
+        found = self.dispatcher.predict(self.plan, tasks[:most], self._label_studio(), asked)
+        found += [None] * (len(tasks) - len(found))
         # After predicting, since that may have fetched the weights.
         version = self.model_version
         predictions = []

@@ -27,7 +27,7 @@ from yolo_backend.inference.plot import save_plot
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.labeling_config import Source
 from yolo_backend.media import MediaLoader, Picture
-from yolo_backend.plan import Pass, Plan, make_plan
+from yolo_backend.plan import Pass, Plan, listed, make_plan
 from yolo_backend.request_id import ThreadPool
 from yolo_backend.settings import Settings, get_settings
 from yolo_backend.video.frames import read_ahead, read_frames
@@ -146,6 +146,11 @@ class Engine:
         with self._counted():
             for index, regions in self._regions(passes, tasks, label_studio):
                 outcome: Prediction | Exception
+                if not isinstance(regions, Exception) and len(regions) > self.settings.max_regions:
+                    regions = MediaError(
+                        f"{len(regions)} regions, more than MAX_REGIONS allows ({self.settings.max_regions}): raise "
+                        "model_score_threshold, or lower model_max_det"
+                    )
                 if isinstance(regions, Exception):
                     outcome = regions
                     # A BackendError says what is wrong in words; anything else is a fault that needs its traceback.
@@ -224,7 +229,7 @@ class Engine:
                     fitting.append(control)
                     self._warn_once(control.problems_with(model.task, model.points))
                 if model.task in control.yolo_tasks:
-                    self._warn_once(control.class_problems(model.names))
+                    self._warn_once(listed(control.class_problems(model.names)))
             if fitting:
                 yield Pass(**{**vars(one), "controls": tuple(fitting)}), model
 
@@ -243,7 +248,12 @@ class Engine:
                 futures: list[Callable[[], Future[Parts]]] = []
                 try:
                     for (object_tag, source), group in groups.items():
-                        for page, value in enumerate(source_values(task, source)):
+                        values = source_values(task, source)
+                        if len(values) > self.settings.max_pages:
+                            raise MediaError(
+                                f"{len(values)} pages, more than MAX_PAGES allows ({self.settings.max_pages})"
+                            )
+                        for page, value in enumerate(values):
                             if object_tag == VideoControl.object_tag:
                                 work = partial(self._on_video, task, value, group, label_studio)
                                 futures.append(partial(self._videos.submit, work))

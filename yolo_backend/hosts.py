@@ -21,8 +21,10 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 # In these an IPv6 address stands for an IPv4 address: translated, tunnelled, or written in an old way.
 _TRANSLATED = IPv6Network("64:ff9b::/96")
 _COMPATIBLE = IPv6Network("::/96")
-# Public by its number, and yet only what answers virtual machines of one cloud about themselves.
-_METADATA = frozenset({IPv4Address("168.63.129.16")})
+# Not of the public Internet, though not every Python version knows it; the first is one cloud's own, for its machines.
+_SPECIAL = tuple(
+    map(ip_network, ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "3fff::/20"))
+)
 
 
 def origin(url: str) -> Origin:
@@ -136,7 +138,9 @@ def is_public(address: Address) -> bool:
     """Tell whether an address is one of the public Internet's, for one server."""
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
-    return address.is_global and not address.is_multicast and not address.is_reserved and address not in _METADATA
+    if any(address in network for network in _SPECIAL):
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 def kind_of_address(address: Address) -> str:
@@ -145,7 +149,6 @@ def kind_of_address(address: Address) -> str:
         "a loopback address": address.is_loopback,
         "a link-local address": address.is_link_local,
         "a multicast address": address.is_multicast,
-        "an address of the cloud's own": address in _METADATA,
         "a private address": address.is_private,
         "a public address": is_public(address),
     }

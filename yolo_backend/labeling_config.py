@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from types import MappingProxyType
 
 from yolo_backend.errors import ConfigError
 
-_COMMENT = re.compile("<!--.*?-->", re.DOTALL)
 LABEL_TAGS = ("Label", "Choice")
 """Tags that name one label of the control tag around them."""
 
@@ -82,41 +80,73 @@ class LabelingConfig:
         return next((c for c in self.controls if c.tag == tag and c.to_name == to_name), None)
 
 
-def parse_labeling_config(xml: str) -> LabelingConfig:
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much a labeling config may hold; the defaults are those of the settings of the same names."""
+
+    max_config_kb: float = 1000
+    max_controls: int = 100
+    max_labels: int = 5000
+
+
+class _WithoutDoctype(ElementTree.TreeBuilder):
+    """Ends at a DOCTYPE, before anything is read that it declares: entities and what is outside of the document."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise ConfigError("the labeling config has a DOCTYPE: remove it, Label Studio has no use for it")
+
+
+def parse_labeling_config(xml: str, limits: Limits | None = None) -> LabelingConfig:
     """Read a labeling config.
 
     Raises:
-        ConfigError: ``xml`` is not well-formed.
+        ConfigError: ``xml`` is not well-formed, or holds more than the limits allow.
     """
-    xml = _COMMENT.sub("", xml).strip()
+    limits = limits or Limits()
+    if len(xml) > limits.max_config_kb * 1000:
+        raise ConfigError(
+            f"the labeling config has {len(xml)} characters, more than MAX_CONFIG_KB allows ({limits.max_config_kb:g})"
+        )
+    xml = xml.strip()
     if not xml:
         raise ConfigError("the labeling config is empty: choose a template or write one in the project's settings")
-    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
-        raise ConfigError(
-            "the labeling config has a DOCTYPE or entities: remove them, Label Studio has no use for them"
-        )
     try:
-        root = ElementTree.fromstring(xml)
-        return _read(root)
+        root = ElementTree.fromstring(xml, ElementTree.XMLParser(target=_WithoutDoctype()))
+        return _read(root, limits)
     except RecursionError:
         raise ConfigError("the labeling config is nested too deeply") from None
     except (ElementTree.ParseError, ValueError) as error:
         raise ConfigError(f"the labeling config is not well-formed XML: {error}") from None
 
 
-def _read(root: ElementTree.Element) -> LabelingConfig:
-    controls, objects = [], {}
+def _read(root: ElementTree.Element, limits: Limits) -> LabelingConfig:
+    controls: list[ControlTag] = []
+    objects: dict[str, ObjectTag] = {}
+    names = 0
     for element in root.iter():
         name = element.get("name")
         if name is None:
             continue
         if to_name := element.get("toName"):
+            if len(controls) == limits.max_controls:
+                raise ConfigError(
+                    f"the labeling config has more control tags than MAX_CONTROLS allows ({limits.max_controls})"
+                )
+            labels = []
+            for label in _labels(element):
+                labels.append(label)
+                names += max(1, len(label.names))
+                if names > limits.max_labels:
+                    raise ConfigError(
+                        f"the labeling config has more labels than MAX_LABELS allows ({limits.max_labels}), with the "
+                        "names that predicted_values lists"
+                    )
             controls.append(
                 ControlTag(
                     tag=element.tag,
                     name=name,
                     to_name=to_name,
-                    labels=tuple(_labels(element)),
+                    labels=tuple(labels),
                     attributes=MappingProxyType(dict(element.attrib)),
                 )
             )
@@ -127,6 +157,8 @@ def _read(root: ElementTree.Element) -> LabelingConfig:
 
 def _labels(element: ElementTree.Element, path: tuple[str, ...] = ()) -> Iterator[Label]:
     for child in element:
+        if child.get("toName"):  # a control tag has its own labels
+            continue
         own_name = child.get("value", "")
         value = child.get("alias") or own_name
         is_label = child.tag in LABEL_TAGS and value != ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,8 +13,11 @@ from yolo_backend.controls import CONTROLS, Control
 from yolo_backend.errors import ConfigError
 from yolo_backend.inference.tiles import Tiling
 from yolo_backend.inference.weights import WeightsStore
-from yolo_backend.labeling_config import ControlTag, LabelingConfig, Source, parse_labeling_config
+from yolo_backend.labeling_config import ControlTag, LabelingConfig, Limits, Source, parse_labeling_config
 from yolo_backend.settings import Settings
+
+PROBLEMS = 100  # of a labeling config that are said
+PROBLEM_LENGTH = 500  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +85,10 @@ class Plan:
 def make_plan(xml: str, settings: Settings) -> Plan:
     """Make the plan for a labeling config. Never fails: what can't be used is left out and named in ``problems``."""
     try:
-        config = parse_labeling_config(xml)
+        limits = Limits(
+            max_config_kb=settings.max_config_kb, max_controls=settings.max_controls, max_labels=settings.max_labels
+        )
+        config = parse_labeling_config(xml, limits)
     except ConfigError as error:
         return Plan(controls=(), passes=(), problems=(str(error),))
     controls: list[Control] = []
@@ -100,7 +106,14 @@ def make_plan(xml: str, settings: Settings) -> Plan:
     if not controls and not problems:
         tags = ", ".join(f"<{kind.tag}> on <{kind.object_tag}>" for kind in CONTROLS)
         problems.append(f"the labeling config has no tag that a YOLO model can fill in; there are {tags}")
-    return Plan(controls=tuple(controls), passes=tuple(_passes(controls, settings)), problems=tuple(problems))
+    return Plan(controls=tuple(controls), passes=tuple(_passes(controls, settings)), problems=listed(problems))
+
+
+def listed(problems: Sequence[str]) -> tuple[str, ...]:
+    """Return problems as they may go into a log: no more and no longer than somebody would read."""
+    shown = [one if len(one) <= PROBLEM_LENGTH else f"{one[:PROBLEM_LENGTH]}…" for one in problems[:PROBLEMS]]
+    more = len(problems) - len(shown)
+    return (*shown, f"and {more} problems more") if more else tuple(shown)
 
 
 def _control(tag: ControlTag, config: LabelingConfig, settings: Settings) -> tuple[Control | None, list[str]]:

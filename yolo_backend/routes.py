@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 import threading
@@ -11,11 +12,14 @@ from functools import partial
 
 from flask import Flask, Response, g, has_request_context, jsonify, request
 from label_studio_ml.auth import is_authenticated, open_to_all
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from yolo_backend import __version__, metrics
 from yolo_backend.dispatch import Asked, Dispatcher
 from yolo_backend.openapi import document
 from yolo_backend.request_id import identify_requests
+
+logger = logging.getLogger(__name__)
 
 PREDICT = "label_studio_ml.predict"
 RETRY_AFTER = 5  # seconds
@@ -23,6 +27,7 @@ RETRY_AFTER = 5  # seconds
 
 def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
     """Give the application ``/ready``, ``/status``, ``/metrics`` and ``/openapi.json``, and a limit on predict requests."""
+    app.config["MAX_CONTENT_LENGTH"] = int(dispatcher.settings.max_request_mb * 1e6)
     app.config["TRUSTED_PROXIES"] = dispatcher.settings.trusted_proxies
     places = threading.BoundedSemaphore(dispatcher.settings.max_concurrent_predicts)
 
@@ -42,6 +47,14 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
         answer = jsonify(error="Too many predict requests at once (MAX_CONCURRENT_PREDICTS); ask again later")
         answer.headers["Retry-After"] = str(RETRY_AFTER)
         return answer, 503
+
+    @app.errorhandler(413)
+    def too_large(error: RequestEntityTooLarge) -> tuple[Response, int]:
+        text = f"The body has more bytes than MAX_REQUEST_MB allows ({dispatcher.settings.max_request_mb:g})"
+        if error.description != RequestEntityTooLarge.description:  # a route's own limit
+            text = error.description or text
+        logger.warning("%s %r: 413 %s", request.method, request.path, text)
+        return jsonify(error=text), 413
 
     @app.teardown_request
     def leave(_error: BaseException | None) -> None:

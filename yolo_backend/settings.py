@@ -84,6 +84,37 @@ class Settings(BaseSettings):
         "that the outermost of them saw. 0: by the address that connects.",
     )
 
+    # Limits of what a request may ask for
+    max_request_mb: float = Field(
+        64,
+        gt=0,
+        description="Largest body of a request, in megabytes (10^6 bytes); more gets status 413. 100,000 tasks have about 50.",
+    )
+    max_tasks: int = Field(
+        100_000,
+        ge=1,
+        description="Tasks of one request that are predicted; those after them stay without a prediction, for the next click.",
+    )
+    max_config_kb: float = Field(
+        1000, gt=0, description="Longest labeling config, in thousands of characters; a longer one is not read."
+    )
+    max_controls: int = Field(100, ge=1, description="Most control tags of a labeling config.")
+    max_labels: int = Field(
+        5000, ge=1, description="Most labels of a labeling config, with all names that `predicted_values` lists."
+    )
+    max_imgsz: int = Field(
+        2048,
+        ge=32,
+        le=8192,
+        description="Largest `model_imgsz` that a labeling config gets; memory grows with its square.",
+    )
+    max_pages: int = Field(100, ge=1, description="Most pages of one task (`valueList`).")
+    max_regions: int = Field(
+        10_000,
+        ge=1,
+        description="Most regions of one task, and the largest `model_max_det`; a task with more is left out.",
+    )
+
     # Label Studio
     label_studio_url: str | None = Field(
         None,

@@ -258,8 +258,12 @@ def metrics() -> Response:
 
 def _json_object() -> dict[str, Any]:
     """Return the request's body, whatever its content type says it is."""
+    data = request.get_data(cache=False)
+    if request.content_length is None and len(data) == request.max_content_length:
+        # Of a body that doesn't say its length, what is too much is left unread.
+        raise RequestEntityTooLarge
     try:
-        body = json.loads(request.get_data(cache=False))
+        body = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"The request's body is not valid JSON: {error}") from error
     if not isinstance(body, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import queue
@@ -654,6 +655,9 @@ def test_a_body_that_is_too_large(client: FlaskClient) -> None:
     response = ask(client)
     assert response.status_code == 413
     assert response.get_json()["error"]
+    body = io.BytesIO(b'{"tasks": []}' + b" " * 200)
+    response = client.post("/predict", input_stream=body, environ_overrides={"wsgi.input_terminated": True})
+    assert response.status_code == 413
 
 
 def test_two_applications_in_one_process(captured: Captured) -> None:

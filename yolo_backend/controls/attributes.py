@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -112,11 +113,16 @@ def unknown_attributes(attributes: Iterable[str], known: Sequence[str], owner: s
     for name in attributes:
         if name in known:
             continue
-        nearest = difflib.get_close_matches(name, known, 1, cutoff=0.8)
+        nearest = _nearest(name, tuple(known))
         if nearest or name.startswith("model_"):
-            hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
+            hint = f"did you mean {nearest}?" if nearest else f"known are {', '.join(known)}"
             problems.append(f"{owner}: {name} is not an attribute of this tag; {hint}")
     return problems
+
+
+@lru_cache(maxsize=1024)
+def _nearest(name: str, known: tuple[str, ...]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, known, 1, cutoff=0.8)), None)
 
 
 def attribute_table(control: type, *, only: Sequence[str] | None = None) -> str:

@@ -117,6 +117,15 @@ class Control(ABC):
         if values.get("model_skip"):
             return None, problems
         values.setdefault("model_score_threshold", settings.model_score_threshold)
+        limits = (
+            ("model_max_det", settings.max_regions, "MAX_REGIONS"),
+            ("model_imgsz", settings.max_imgsz, "MAX_IMGSZ"),
+        )
+        for name, most, variable in limits:
+            if (values.get(name) or 0) > most:
+                problems.append(f"{tag}: {name}={values[name]} is more than {variable} allows ({most}), which is taken")
+                values[name] = most
+        values.setdefault("model_max_det", min(cls.model_max_det, settings.max_regions))
         if values.get("model_path") and not settings.allow_custom_model_path:
             problems.append(f"{tag}: model_path is ignored, since ALLOW_CUSTOM_MODEL_PATH is false")
             del values["model_path"]

@@ -92,7 +92,9 @@ def _problems(labels: Sequence[Label], mapped: Mapping[str, int], names: Mapping
             problems.append(f"label {label.value!r}: {', '.join(label.names) or 'no class'} goes to another label")
             continue
         words = [f"no class {', '.join(map(repr, unknown))} for label {label.value!r}"]
-        nearest = [folded[m] for name in unknown for m in difflib.get_close_matches(name.casefold(), folded, 2)]
+        # Among a thousand classes that takes milliseconds for each name, and no more are shown.
+        looked_for = unknown[:LISTED] if len(problems) < LISTED else ()
+        nearest = [folded[m] for name in looked_for for m in difflib.get_close_matches(name.casefold(), folded, 2)]
         if nearest:
             words.append(f"nearest: {', '.join(dict.fromkeys(nearest))}")
         problems.append("; ".join(words))
