@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.processes import ServerProcess, answers, free_port
 from yolo_backend.settings import PROJECT_DIR
 
 EXAMPLES = PROJECT_DIR / "examples"
@@ -17,10 +18,15 @@ PHOTO = EXAMPLES / "images" / "photo-03.jpg"
 CONFIG = EXAMPLES / "RectangleLabels.xml"
 
 
+def environment(tmp_path: Path, **settings: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "MODEL_DIR": str(tmp_path / "data"), "RUNTIME": "pytorch", **settings}
+
+
 def run(tmp_path: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "MODEL_DIR": str(tmp_path / "data"), "RUNTIME": "pytorch"}
     command = [sys.executable, "-m", "yolo_backend", *map(str, arguments)]
-    return subprocess.run(command, cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, cwd=PROJECT_DIR, env=environment(tmp_path), capture_output=True, text=True, timeout=120
+    )
 
 
 def test_files_with_a_failure(tmp_path: Path) -> None:
@@ -60,6 +66,19 @@ def test_models_and_configs(tmp_path: Path) -> None:
     checked = run(tmp_path, "config", "--check", tmp_path / "config.xml")
     assert checked.returncode == 1
     assert "nearest: qr_code" in checked.stdout
+
+
+def test_serve_is_the_service(tmp_path: Path) -> None:
+    port = free_port()
+    server = ServerProcess("serve", log=tmp_path / "log.txt")
+    server.start(
+        [sys.executable, "-m", "yolo_backend", "serve"],
+        env=environment(tmp_path, PORT=str(port)),
+        cwd=PROJECT_DIR,
+        ready=lambda: answers(f"http://127.0.0.1:{port}/health"),
+        timeout=60,
+    )
+    assert server.stop() == 0
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,8 @@ def _predict_project(
             progress.__exit__(None, None, None)
             for line in summary(title, run.report):
                 typer.echo(line)
+    if run.report.saved and project.show(selection):
+        typer.echo("The project shows predictions of this version from now on (Settings > Annotation).")
     return Exit.SOME_FAILED if run.report.failures else Exit.DONE
 
 

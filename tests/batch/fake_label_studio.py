@@ -26,6 +26,7 @@ class FakeLabelStudio:
         faults: what happens to the next posts, one each: told the predictions, they say whether that was the answer.
         wrong: tasks whose predictions it takes for wrong.
         posts: sizes of the bulk posts that arrived.
+        times: how often it lists each task, as where several annotations of a task pass a filter.
     """
 
     def __init__(self, web: WebServer, tasks: int) -> None:
@@ -34,6 +35,7 @@ class FakeLabelStudio:
         self.faults: list[Fault] = []
         self.wrong: set[int] = set()
         self.posts: list[int] = []
+        self.times = 1
         self._numbers = itertools.count(1)
         self.label_studio = LabelStudio.from_settings(Settings(label_studio_url=web.url, label_studio_api_key="key"))
         web.routes["/api/projects/1"] = self._project
@@ -64,15 +66,19 @@ class FakeLabelStudio:
         items = query.get("filters", {}).get("items", [])
         lacks = [item["value"][0] for item in items if item["operator"] == "not_contains"]
         ids = [task for task in self.ids if task in ids and not set(lacks) & set(self.versions(task))]
+        if "page" in parameters:
+            ids = [task for task in ids for _ in range(self.times)]
         size = int(parameters["page_size"])
         start = (int(parameters.get("page", 1)) - 1) * size
+        if start > 0 and start >= len(ids):
+            return reply(handler, {"detail": "Invalid page."}, status=404)
         known = [
             {"id": task, "data": {"image": f"{task}.jpg"}, "total_predictions": len(self.versions(task))}
             for task in ids
         ]
         wanted = parameters["include"].split(",")
         tasks = [{key: task[key] for key in wanted} for task in known[start : start + size]]
-        reply(handler, {"total": len(ids), "tasks": tasks})
+        return reply(handler, {"total": len(ids), "tasks": tasks})
 
     def _import(self, handler: BaseHTTPRequestHandler, asked: Asked) -> None:
         sent = json.loads(asked.body)

@@ -12,6 +12,7 @@ import pytest
 from tests.batch.fake_label_studio import FakeLabelStudio, Fault, hang_up, reply
 from tests.conftest import WebServer
 from tests.e2e.processes import free_port
+from yolo_backend.batch import project as project_module
 from yolo_backend.batch.project import Project, Selection
 from yolo_backend.engine import Prediction
 from yolo_backend.errors import ConfigError, LabelStudioAwayError, LabelStudioError
@@ -65,6 +66,16 @@ def test_which_tasks(fake: FakeLabelStudio) -> None:
     shards = [project.task_ids(Selection(version=VERSION, shard=shard, shards=4)) for shard in range(4)]
     assert sorted(task for shard in shards for task in shard) == [2, 3, 4, 5, 6, 7, 8, 9]
     assert [task["id"] for task in project.lacking(SELECTION, [1, 2, 5, 77])] == [2, 5]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("listed", [1, 4, 9, 18, 100])
+def test_all_pages_are_listed_and_each_task_once(
+    fake: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch, listed: int, times: int
+) -> None:
+    monkeypatch.setattr(project_module, "LISTED", listed)
+    fake.times = times
+    assert project_of(fake).task_ids(SELECTION) == fake.ids
 
 
 def test_tasks_that_have_this_version_get_no_second(fake: FakeLabelStudio) -> None:

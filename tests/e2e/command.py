@@ -8,9 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from .configs import codes_config
 from .installation import REPOSITORY
 from .label_studio import Json, LabelStudio
 from .service import service_environment
+
+PHOTOS = REPOSITORY / "examples" / "images"
+IMAGES = sorted(path.name for path in PHOTOS.glob("*.jpg"))
 
 
 class Command:
@@ -39,11 +43,15 @@ class Command:
         finally:
             self.process.kill()
 
-    def kill_when(self, condition: Callable[[], bool]) -> None:
-        """SIGKILL as soon as it is so; it must not have ended by itself."""
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until it is so; the process must not have ended by then."""
         while not condition():
             assert self.process.poll() is None, f"it has ended:\n{self.output}"
             time.sleep(0.05)
+
+    def kill_when(self, condition: Callable[[], bool]) -> None:
+        """SIGKILL as soon as it is so."""
+        self.wait_until(condition)
         self.process.kill()
         self.process.wait()
 
@@ -60,11 +68,21 @@ def settings_for(label_studio: LabelStudio, directory: Path) -> dict[str, str]:
     return {
         "LABEL_STUDIO_URL": label_studio.url,
         "LABEL_STUDIO_API_KEY": label_studio.personal_access_token,
-        "LOCAL_FILES_DOCUMENT_ROOT": str(REPOSITORY / "examples" / "images"),
+        "LOCAL_FILES_DOCUMENT_ROOT": str(PHOTOS),
         "MODEL_DIR": str(directory),
         # The default, with which a prediction doesn't depend on what is predicted beside it.
         "RUNTIME": "auto",
     }
+
+
+def project_of(
+    label_studio: LabelStudio, tasks: int, config: str | None = None, *, prefix: str = "/data/local-files/?d="
+) -> int:
+    """A project with so many tasks, each of its own data, over the sample images."""
+    project = label_studio.create_project(config or codes_config(), title="From the command line")
+    data = [{"image": f"{prefix}{IMAGES[number % len(IMAGES)]}", "number": number} for number in range(tasks)]
+    label_studio.import_tasks(project, data)
+    return project
 
 
 def contents(predictions: dict[int, list[dict[str, Json]]]) -> dict[int, list[tuple[Json, float, str]]]:
