@@ -7,7 +7,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from label_studio_sdk.converter.brush import decode_rle
 
 from yolo_backend.controls import Region
 
@@ -65,6 +64,9 @@ def shape_of(region: Mapping[str, Any]) -> np.ndarray | None:
     try:
         width, height = int(region["original_width"]), int(region["original_height"])
         if "rle" in value:
+            # Imported here since it takes a second, which the start should not wait for.
+            from label_studio_sdk.converter.brush import decode_rle
+
             return decode_rle(value["rle"]).reshape(height, width, 4)[:, :, 3] > 127
         return _outline(value, width, height)
     except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError):
