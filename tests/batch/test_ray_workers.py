@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.processes import free_port
 from yolo_backend.batch.ray_workers import Actor, RayWorkers
 from yolo_backend.engine import Prediction
 from yolo_backend.errors import BackendError, ConfigError
@@ -45,3 +46,10 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install -r requirements-ray\.txt"):
         RayWorkers("auto", Settings(), CONFIG)
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_is_not_there_is_told_at_once(scheme: str) -> None:
+    address = f"{scheme}127.0.0.1:{free_port()}"
+    with pytest.raises(ConfigError, match=f"no Ray cluster at {address}: connection refused"):
+        RayWorkers(address, Settings(), CONFIG)

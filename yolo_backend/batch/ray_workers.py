@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import socket
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -74,6 +75,7 @@ class RayWorkers:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._ray: Any = ray
+        _look_for(address)
         try:
             # The nodes have this project where it is here: they run the same image.
             ray.init(
@@ -113,7 +115,7 @@ class RayWorkers:
         (self.version,) = versions
         self.lanes = AT_ONCE * len(actors)
         videos = any(one.object_tag == "Video" for one in make_plan(labeling_config, settings).passes)
-        self.chunk = 1 if videos else 32
+        self.chunk = 1 if videos else 16
         self._left = self.lanes
         self._lock = threading.Lock()
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -167,6 +169,17 @@ class RayWorkers:
             if isinstance(error.cause, BackendError):
                 raise error.cause from None
             raise
+
+
+def _look_for(address: str) -> None:
+    """See whether anything listens at an address with a port: Ray itself gives up after minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ConfigError(f"no Ray cluster at {address}: {reason.lower()}") from None
 
 
 def _sendable(error: Exception) -> BackendError:
