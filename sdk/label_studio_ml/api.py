@@ -57,6 +57,9 @@ SECURITY_HEADERS = {
 }
 """What every answer tells a browser, unless its route has said something else."""
 
+MOST_KEPT = {"project": 200, "schema": 2_000_000, "hostname": 2_000, "access_token": 10_000, "extra_params": 100_000}
+"""The most characters that ``/setup`` takes in a field that is kept: whoever reaches the service can send some."""
+
 _server: Flask
 """The application that ``init_app`` made last."""
 
@@ -135,6 +138,11 @@ def setup() -> Response:
         raise BadRequest("Field 'schema' is missing or null; expected the labeling config (XML) as a string")
     hostname = _optional(body, "hostname", str)
     access_token = _optional(body, "access_token", str)
+    kept = {"schema": label_config, "hostname": hostname, "access_token": access_token}
+    kept["extra_params"] = json.dumps(body.get("extra_params"))
+    for name, value in kept.items():
+        if len(value or "") > MOST_KEPT[name]:
+            raise BadRequest(f"Field '{name}' is longer than the {MOST_KEPT[name]} characters that are kept")
     model = _service().model_class(project_id=_project_key(body), label_config=label_config)
     model.use_label_config(label_config)
     if hostname is not None or access_token is not None:
@@ -292,11 +300,17 @@ def _project_key(body: dict[str, Any]) -> str | None:
         try:
             created = int(datetime.fromisoformat(str(project.get("created_at")).replace("Z", "+00:00")).timestamp())
         except (ValueError, OverflowError):
-            return None if project_id is None else _text("project.id", str(project_id))
-        return _text("project.id", f"{project_id}.{created}")
+            return None if project_id is None else _short("project.id", str(project_id))
+        return _short("project.id", f"{project_id}.{created}")
     if project is None or (isinstance(project, str | int) and not isinstance(project, bool)):
-        return None if project is None else _text("project", str(project))
+        return None if project is None else _short("project", str(project))
     raise BadRequest(f"Field 'project' must be a string such as '4.1795333388' or an object, got {_json_type(project)}")
+
+
+def _short(name: str, value: str) -> str:
+    if len(value) > MOST_KEPT["project"]:
+        raise BadRequest(f"Field '{name}' has {len(value)} characters, and a project's name has few")
+    return _text(name, value)
 
 
 def _optional(body: dict[str, Any], name: str, type_: type, where: str = "") -> Any:

@@ -25,8 +25,14 @@ _RETRY_SECONDS = 60.0
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS entry ("
-    "project TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (project, key)) WITHOUT ROWID"
+    "project TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (project, key)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS seen (project TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
 )
+
+# Whoever reaches the service can name projects without end. One that is forgotten is back with its next /setup.
+MAX_PROJECTS = 1000
+MAX_IN_MEMORY = 64_000_000  # characters
+_SEEN_AGAIN = 600.0  # seconds after which the file is told that a project is still in use
 
 
 class Cache(Protocol):
@@ -102,6 +108,7 @@ class SQLiteCache:
         self._lock = threading.Lock()
         # What this process wrote or read last; it stands in for the file while that fails.
         self._known: dict[tuple[str, str], str] = {}
+        self._characters = 0
         self._unsaved: set[tuple[str, str]] = set()
         self._failed_at: float | None = None
         _open_caches.add(self)
@@ -121,7 +128,7 @@ class SQLiteCache:
             places = ", ".join("?" * len(asked))
             statement = f"SELECT key, value FROM entry WHERE project = ? AND key IN ({places})"
             for key, value in (self._execute(statement, project, *asked) if asked else None) or []:
-                self._known[project, key] = value
+                self._remember(project, {key: value})
             return tuple(self._known.get((project, key)) for key in keys)
 
     def set_all(self, project: str, values: Mapping[str, str]) -> None:
@@ -134,8 +141,10 @@ class SQLiteCache:
                 *(each for key, value in values.items() for each in (project, key, value)),
             )
             names = {(project, key) for key in values}
-            self._known.update({(project, key): value for key, value in values.items()})
             self._unsaved = self._unsaved | names if saved is None else self._unsaved - names
+            self._remember(project, values)
+            if saved is not None:
+                self._forget_others(project)
 
     def has(self, project: str, key: str) -> bool:
         """Tell whether there is a value."""
@@ -160,13 +169,36 @@ class SQLiteCache:
         """Close the file of a cache that nobody uses any more."""
         self._disconnect()
 
+    def _remember(self, project: str, values: Mapping[str, str]) -> None:
+        """Keep values in memory, the latest last, and no more than is allowed."""
+        for key, value in values.items():
+            self._characters += len(value) - len(self._known.pop((project, key), ""))
+            self._known[project, key] = value
+        while self._characters > MAX_IN_MEMORY:
+            oldest = next(iter(self._known))
+            self._characters -= len(self._known.pop(oldest))
+            self._unsaved.discard(oldest)
+
+    def _forget_others(self, project: str) -> None:
+        """Remove the projects that were not heard of for longest, if there are too many."""
+        self._execute(
+            "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO UPDATE SET at = excluded.at WHERE excluded.at > at + ?",
+            *(project, time.time(), _SEEN_AGAIN),
+        )
+        rows = self._execute("SELECT project FROM seen ORDER BY at DESC LIMIT -1 OFFSET ?", MAX_PROJECTS)
+        for (name,) in rows or []:
+            self._execute("DELETE FROM entry WHERE project = ?", name)
+            self._execute("DELETE FROM seen WHERE project = ?", name)
+            for known in [each for each in self._known if each[0] == name]:
+                self._characters -= len(self._known.pop(known))
+
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
 
-    def _execute(self, statement: str, *parameters: str) -> list[tuple[str, ...]] | None:
+    def _execute(self, statement: str, *parameters: str | float) -> list[tuple[str, ...]] | None:
         """Run one statement; None when the file can't be used now. Call it with the lock held."""
         if self._failed_at is not None and time.monotonic() < self._failed_at + _RETRY_SECONDS:
             return None
@@ -231,7 +263,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(_SCHEMA)
+        for statement in _SCHEMA:
+            connection.execute(statement)
     except sqlite3.Error:
         connection.close()
         raise

@@ -74,6 +74,39 @@ def test_values_that_belong_together_are_never_seen_in_part(cache: Cache) -> Non
             one.result()
 
 
+def test_projects_without_end_are_not_kept_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "MAX_PROJECTS", 5)
+    clock = iter(range(1000))
+    monkeypatch.setattr("label_studio_ml.cache.time.time", lambda: 700.0 * next(clock))
+    cache = SQLiteCache(tmp_path / "cache.db")
+    for number in range(20):
+        cache.set("mine", "label_config", "<View/>")
+        cache.set_all(f"theirs-{number}", {"label_config": "<View/>", "hostname": "http://evil"})
+    assert cache.get("mine", "label_config") == "<View/>"
+    left = [number for number in range(20) if cache.has(f"theirs-{number}", "hostname")]
+    assert left == [16, 17, 18, 19]
+    others = SQLiteCache(tmp_path / "cache.db")
+    assert [number for number in range(20) if others.has(f"theirs-{number}", "label_config")] == left
+    cache.close()
+    others.close()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_values_without_end_are_not_kept_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    monkeypatch.setattr(cache_module, "MAX_IN_MEMORY", 1000)
+    if broken:
+        (tmp_path / "in the way").write_text("")
+    cache = SQLiteCache(tmp_path / ("in the way/cache.db" if broken else "cache.db"))
+    for number in range(50):
+        cache.set(f"{number}", "label_config", "x" * 100)
+    assert sum(map(len, cache._known.values())) == 1000
+    assert cache.get("49", "label_config") == "x" * 100
+    assert (cache.get("0", "label_config") is None) == broken
+    cache.close()
+
+
 def test_the_file_is_made_on_first_use_for_its_owner_alone(tmp_path: Path) -> None:
     cache = create_cache("sqlite", tmp_path / "not" / "yet")
     assert not (tmp_path / "not").exists()

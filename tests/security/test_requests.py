@@ -160,7 +160,7 @@ def test_what_somebody_hands_over_does_not_get_the_token_of_another(service: Ser
     assert TOKEN not in service.log
 
 
-@pytest.mark.parametrize("project", ["../../escaped", "/tmp/escaped", "x\0y", "a" * 10_000, "'; DROP TABLE entry; --"])
+@pytest.mark.parametrize("project", ["../../escaped", "/tmp/escaped", "x\0y", "a" * 200, "'; DROP TABLE entry; --"])
 def test_a_project_is_no_path_and_no_statement(service: Service, project: str) -> None:
     data = service.server.log.parent / "data"
     before = sorted(path.name for path in data.parent.iterdir())
