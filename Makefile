@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test e2e check audit fuzz lock format clean
+.PHONY: serve test e2e check audit fuzz bench lock format clean
 
 serve: .venv/serve
 	$(BIN)/gunicorn -c gunicorn.conf.py _wsgi:app
@@ -39,6 +39,12 @@ LOCK := $(BIN)/uv pip compile --upgrade --universal --python-version 3.10 --gene
 lock: .venv/test
 	grep -v '^\./sdk' requirements.txt | $(LOCK) - sdk/pyproject.toml --output-file requirements.lock
 	grep -o 'hatchling>=[^"]*' sdk/pyproject.toml | $(LOCK) - --output-file requirements-build.lock
+
+# Some twenty minutes: the tables of docs/performance.md.
+bench: .venv/test
+	PYTHONPATH=. $(BIN)/python benchmarks/speed.py
+	PYTHONPATH=.:models $(BIN)/python benchmarks/tiles.py
+	PYTHONPATH=. $(BIN)/python benchmarks/handshakes.py
 
 format: .venv/test
 	$(BIN)/ruff check --fix .
