@@ -1,3 +1,4 @@
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from yolo_backend.engine import Engine, as_completed_ahead, task_value
+from yolo_backend.engine import Engine, Prediction, as_completed_ahead, task_value
 from yolo_backend.errors import MediaError
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.settings import PROJECT_DIR, Settings
@@ -24,9 +25,27 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """An engine that may read the sample images as Label Studio's local files."""
     return Engine(
         Settings(
-            model_dir=tmp_path_factory.mktemp("data"), local_files_document_root=IMAGES, batch_size=2, fetch_threads=2
+            model_dir=tmp_path_factory.mktemp("data"),
+            local_files_document_root=IMAGES,
+            batch_size=2,
+            fetch_threads=2,
+            runtime="pytorch",  # which another would take over from in the middle of a test
         )
     )
+
+
+def same(one: Prediction | None, other: Prediction | None) -> bool:
+    """Tell whether two predictions are the same but for what a model computes otherwise in a batch: some 0.00001."""
+    if one is None or other is None:
+        return one is other
+
+    def words(prediction: Prediction) -> str:
+        return re.sub(r"\d+\.\d+", "_", str(prediction))
+
+    def numbers(prediction: Prediction) -> list[float]:
+        return [float(number) for number in re.findall(r"\d+\.\d+", str(prediction))]
+
+    return words(one) == words(other) and numbers(one) == pytest.approx(numbers(other), abs=0.01)
 
 
 def local(name: str) -> str:
@@ -114,7 +133,8 @@ def test_neighbours_change_nothing(engine: Engine) -> None:
     alone = [engine.predict(plan, [task], NOWHERE)[0] for task in tasks]
     backwards = engine.predict(plan, tasks[::-1], NOWHERE)[::-1]
     assert all(prediction is not None for prediction in together)
-    assert together == alone == backwards
+    assert all(map(same, together, alone))
+    assert all(map(same, together, backwards))
 
 
 def test_several_controls_and_images_in_one_config(engine: Engine) -> None:
@@ -151,7 +171,8 @@ def test_pages_are_told_apart(engine: Engine) -> None:
     for page, prediction in enumerate(single):
         assert prediction is not None
         on_page = [region["value"] for region in paged.regions if region["item_index"] == page]
-        assert on_page == [region["value"] for region in prediction.regions]
+        alone = [region["value"] for region in prediction.regions]
+        assert same(Prediction(regions=on_page, model_version=""), Prediction(regions=alone, model_version=""))
     ids = [region["id"] for region in paged.regions]
     assert len(ids) == len(set(ids))
 
@@ -225,7 +246,7 @@ def test_requests_at_once_share_one_model(engine: Engine) -> None:
     plan = engine.plan(CONFIG)
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: engine.predict(plan, [task], NOWHERE), range(12)))
-    assert all(answer == answers[0] for answer in answers)
+    assert all(same(*answer, *answers[0]) for answer in answers)
     assert engine.models.get("demo-detect.pt") is engine.models.get("demo-detect.pt")
 
 
