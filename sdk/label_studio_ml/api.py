@@ -200,12 +200,17 @@ def webhook() -> tuple[Response, int]:
     if not trusted:
         if wait := _service().hints.count(_client()):
             return _later("Too many events without a password", wait)
-        if (request.content_length or 0) > MAX_HINT_BYTES:
-            raise RequestEntityTooLarge(
-                f"Without a password an event may have {MAX_HINT_BYTES} bytes; put user and password in the URL that "
-                "Label Studio has for this service: http://user:password@host:port"
-            )
-    body = _json_object()
+        # Counted while it is read: a body may come in chunks, and nobody says how many.
+        request.max_content_length = MAX_HINT_BYTES
+    try:
+        body = _json_object()
+    except RequestEntityTooLarge:
+        if trusted:
+            raise
+        raise RequestEntityTooLarge(
+            f"Without a password an event may have {MAX_HINT_BYTES} bytes; put user and password in the URL that "
+            "Label Studio has for this service: http://user:password@host:port"
+        ) from None
     action = _optional(body, "action", str)
     if not action:
         raise BadRequest("Field 'action' is missing or null; expected the name of an event, such as 'START_TRAINING'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -251,11 +252,25 @@ def test_a_flood_of_events_without_a_password_is_refused(client: FlaskClient) ->
     assert client.post("/webhook", json=event, auth=RIGHT).status_code == 201
 
 
-def test_a_huge_event_without_a_password_is_not_read(client: FlaskClient) -> None:
-    event = b'{"action": "ANNOTATION_CREATED", "x": "' + b"x" * (1 << 20) + b'"}'
-    answer = client.post("/webhook", data=event)
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_huge_event_without_a_password_is_not_read(client: FlaskClient, chunked: bool) -> None:
+    event = b'{"action": "ANNOTATION_CREATED", "x": "' + b"x" * (4 << 20) + b'"}'
+    read = 0
+
+    class Body(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            nonlocal read
+            data = super().read(size)
+            read += len(data)
+            return data
+
+    # As gunicorn gives a body that comes in chunks: of unknown length, and with an end.
+    unknown = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    environ = {"CONTENT_LENGTH": str(len(event)), "wsgi.input": Body(event)} | (unknown if chunked else {})
+    answer = client.post("/webhook", environ_overrides=environ)
     assert answer.status_code == 413
     assert "http://user:password@host:port" in answer.get_json()["error"]
+    assert read <= 2 << 20
     assert client.post("/webhook", data=event, auth=RIGHT).status_code == 201
 
 
