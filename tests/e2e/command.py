@@ -45,9 +45,13 @@ class Command:
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until it is so; the process must not have ended by then."""
-        while not condition():
-            assert self.process.poll() is None, f"it has ended:\n{self.output}"
-            time.sleep(0.05)
+        try:
+            while not condition():
+                assert self.process.poll() is None, f"it has ended:\n{self.output}"
+                time.sleep(0.05)
+        except BaseException:
+            self.process.kill()
+            raise
 
     def kill_when(self, condition: Callable[[], bool]) -> None:
         """SIGKILL as soon as it is so."""

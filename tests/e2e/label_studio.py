@@ -161,7 +161,7 @@ class LabelStudio:
 
     def tasks(self, project: int) -> list[dict[str, Json]]:
         """The project's tasks as the Data Manager lists them; asks nothing of a backend."""
-        listed = self.call("GET", f"/api/tasks?project={project}&page_size=1000&fields=all")["tasks"]
+        listed = self.call("GET", f"/api/tasks?project={project}&page_size=10000&fields=all")["tasks"]
         return sorted(listed, key=lambda task: task["id"])
 
     def open_task(self, task: int) -> dict[str, Json]:
