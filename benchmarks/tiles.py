@@ -68,6 +68,8 @@ def main() -> None:
         for index, scene in enumerate(scenes):
             cv2.imwrite(str(folder / f"{index}.jpg"), scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         engine = Engine(Settings(model_dir=folder / "data", local_files_document_root=folder))
+        engine.models.get("demo-detect.pt")
+        engine.models.settle()
         tasks = [{"id": index, "data": {"image": f"/data/local-files/?d={index}.jpg"}} for index in range(len(scenes))]
         truths = sum(len(scene.objects) for scene in scenes)
         print("| asked | codes | found | part | false | seconds per photo |\n| --- | --- | --- | --- | --- | --- |")
