@@ -86,6 +86,8 @@ def test_serve_is_the_service(tmp_path: Path) -> None:
     [
         (["predict"], "name either a project with --project, or files"),
         (["predict", PHOTO, "--project", "1"], "name either a project with --project, or files"),
+        (["predict", PHOTO, "--dry-run"], "--dry-run is for --project"),
+        (["predict", "--project", "1", "--out", "nowhere.json"], "--out is for files"),
         (["predict", PHOTO], "files need --config F.xml and --out tasks.json"),
         (["predict", "nowhere", "--config", CONFIG, "--out", "nowhere.json"], "there is no file or directory nowhere"),
         (["predict", PHOTO, "--config", "nowhere.xml", "--out", "nowhere.json"], "nowhere.xml can't be read"),

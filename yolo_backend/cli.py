@@ -25,7 +25,11 @@ from yolo_backend.media.transport import shortened
 from yolo_backend.settings import PROJECT_DIR, Settings, load_settings, settings_page
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="A Label Studio ML backend that pre-annotates with YOLO."
+    no_args_is_help=True,
+    add_completion=False,
+    # They show what variables hold, and keys are among it.
+    pretty_exceptions_enable=False,
+    help="A Label Studio ML backend that pre-annotates with YOLO.",
 )
 stderr = Console(stderr=True)
 
@@ -84,6 +88,17 @@ def predict(
         settings = _start()
         if (project is None) == (not files):
             raise typer.BadParameter("name either a project with --project, or files with --config and --out")
+        for_files = {"--config": config, "--out": out, "--save-images": save_images, "--root": root}
+        for_projects = {
+            "--filter": view,
+            "--only-unlabeled": only_unlabeled,
+            "--shard": shard != "0/1",
+            "--dry-run": dry_run,
+            "--ray": ray,
+        }
+        for option, value in (for_projects if files else for_files).items():
+            if value:
+                raise typer.BadParameter(f"{option} is for {'--project' if files else 'files'}")
         if files:
             if config is None or out is None:
                 raise typer.BadParameter("files need --config F.xml and --out tasks.json")
@@ -144,7 +159,7 @@ def _predict_project(
     )
     ids = project.task_ids(selection)
     part = f", part {shard[0]} of {shard[1]}" if shard[1] > 1 else ""
-    title = f"Project {number} ({project.title}){part}, model version {selection.version}"
+    title = f"Project {number} ({shortened(project.title)}){part}, model version {selection.version}"
     if dry_run:
         typer.echo(f"{title}: {len(ids)} of {project.tasks} tasks would be predicted")
         return Exit.DONE

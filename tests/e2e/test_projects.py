@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -18,6 +19,7 @@ from tests.conftest import Asked, WebServer, answer
 from .command import IMAGES, PHOTOS, Command, contents, project_of, run, settings_for
 from .configs import codes_config
 from .conftest import StartService
+from .installation import REPOSITORY
 from .label_studio import Json, LabelStudio
 from .processes import ServerProcess
 
@@ -156,6 +158,28 @@ def test_failures_are_told_with_their_reasons(
     assert re.search(r"^ +2  predicted", output, re.MULTILINE)
     assert re.search(rf"^ +2  .*403.* \({first}, {second}\)$", output, re.MULTILINE)
     assert re.search(rf"^ +1  .*ftp: addresses are never opened \({third}\)$", output, re.MULTILINE)
+
+
+def test_what_is_written_for_files_can_be_imported(
+    label_studio: LabelStudio, settings: dict[str, str], tmp_path: Path
+) -> None:
+    config, out = REPOSITORY / "examples" / "BrushLabels.xml", tmp_path / "tasks.json"
+    options: list[str | Path] = ["--config", config, "--out", out, "--root", PHOTOS]
+    status, output = run(
+        tmp_path / "output.txt", "predict", *(PHOTOS / name for name in IMAGES[:3]), *options, **settings
+    )
+    assert status == 0, output
+    written = json.loads(out.read_text())
+    project = label_studio.create_project(config.read_text())
+    ids = label_studio.import_tasks(project, written)
+    held = contents(label_studio.predictions(project))
+    for task, one in zip(ids, written, strict=True):
+        (prediction,) = one["predictions"]
+        assert prediction["result"]
+        assert held[task] == [(prediction["result"], prediction["score"], prediction["model_version"])]
+    # They are predictions of the same version as the project's own.
+    status, output = run(tmp_path / "again.txt", "predict", "--project", str(project), "--dry-run", **settings)
+    assert "0 of 3 tasks would be predicted" in output
 
 
 def test_what_keeps_it_from_starting(label_studio: LabelStudio, settings: dict[str, str], tmp_path: Path) -> None:
