@@ -69,6 +69,12 @@ class Side:
         seconds, outcome = self._pipe.recv()
         return float(seconds), outcome
 
+    @property
+    def processor_seconds(self) -> float:
+        """Processor time of the process until now."""
+        assert self._process.pid is not None
+        return processor_seconds(self._process.pid)
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()
@@ -84,6 +90,12 @@ def _serve(pipe: multiprocessing.connection.Connection, target: Callable[..., An
         started = time.perf_counter()
         outcome = work(what)
         pipe.send((time.perf_counter() - started, outcome))
+
+
+def processor_seconds(process: int) -> float:
+    """Return the processor time of a process, on all cores, until now."""
+    counts = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(counts[11]) + int(counts[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def picture_server(directory: str) -> Callable[[Any], int]:
@@ -185,10 +197,15 @@ class Bench:
         assert all(predictions), "a task was left out"
         return seconds, predictions
 
+    @property
+    def worker(self) -> int:
+        """The process that predicts."""
+        (worker, *_) = self.service.server.children()
+        return worker
+
     def memory(self) -> float:
         """Return the resident memory of the worker, in MB."""
-        (worker, *_) = self.service.server.children()
-        lines = Path(f"/proc/{worker}/status").read_text().splitlines()
+        lines = Path(f"/proc/{self.worker}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1000
 
 
@@ -430,6 +447,7 @@ def measure(
         shapes = sorted({_shape(directory / "pictures" / name) for name in names})
         limit = Side(raw_limit, str(network), shapes)
         stack.callback(limit.close)
+        before = processor_seconds(bench.worker), limit.processor_seconds
         seconds = rounds(
             {
                 "service": lambda: ours(TASKS, one),
@@ -456,6 +474,10 @@ def measure(
         )
         ratio = f"{rates['service'] / rates['limit']:.2f}"
         row("", here, f"raw limit, {rates['limit']:.1f}/s", ratio, "")
+        after = processor_seconds(bench.worker), limit.processor_seconds
+        spent, least = (1000 * (end - start) / ROUNDS / TASKS for start, end in zip(before, after, strict=True))
+        least *= TASKS / (TASKS // len(shapes) * len(shapes))
+        row("its processor time", f"{spent:.1f} ms/task", f"raw limit, {least:.1f} ms", f"{least / spent:.2f}", "")
     if wanted("tags"):
         seconds = rounds({"three": lambda: ours(TASKS, three), "one": lambda: ours(TASKS, one)})
         asked = bench.tasks(names, len(names))

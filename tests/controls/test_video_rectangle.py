@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.alike import alike
 from tests.video.clips import write_clip
 from tests.video.drawn import drawn_box
 from tests.video.scenes import BLANK, NAMES, Seen, moving, result
@@ -309,7 +310,7 @@ class TestWithTheRealModel:
         names = ["short.mp4", "variable.mp4"] * 2
         alone = [predicted(engine, name) for name in names]
         with ThreadPoolExecutor(4) as pool:
-            assert list(pool.map(lambda name: predicted(engine, name), names)) == alone
+            assert alike(list(pool.map(lambda name: predicted(engine, name), names)), alone)
 
     @pytest.mark.parametrize("tracker", trackers())
     def test_every_tracker_works(self, engine: Engine, tracker: str) -> None:

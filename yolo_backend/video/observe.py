@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yolo_backend.video.frames import Frame
+from yolo_backend.video.frames import Frame, read_ahead
 
 if TYPE_CHECKING:
     from yolo_backend.inference import Detections
@@ -58,14 +59,21 @@ def observe(
             if wanting:
                 yield frame, wanting
 
-    for batch in _batches(wanted(), batch_size):
-        for predict, group in groups:
-            seen = [(frame, wanting.intersection(group)) for frame, wanting in batch]
-            seen = [(frame, wanting) for frame, wanting in seen if wanting]
-            results = predict([frame.pixels for frame, _ in seen]) if seen else []
-            for (frame, wanting), result in zip(seen, results, strict=True):
-                for observer in wanting:
-                    observer.see(frame, result)
+    def looked_at() -> Generator[list[tuple[Observer, Frame, Detections]], None, None]:
+        for batch in _batches(wanted(), batch_size):
+            found: list[tuple[Observer, Frame, Detections]] = []
+            for predict, group in groups:
+                seen = [(frame, wanting) for frame, everyone in batch if (wanting := everyone.intersection(group))]
+                results = predict([frame.pixels for frame, _ in seen]) if seen else []
+                for (frame, wanting), result in zip(seen, results, strict=True):
+                    found += [(observer, frame, result) for observer in wanting]
+            yield found
+
+    # The model looks at the next pictures while trackers and the like take in these.
+    with closing(read_ahead(looked_at(), 1)) as ahead:
+        for found in ahead:
+            for observer, frame, result in found:
+                observer.see(frame, result)
     return [region for observer in observers for region in observer.regions(duration)]
 
 
