@@ -48,7 +48,7 @@ class Log(Logger):
 
 logger_class = Log
 bind = f"0.0.0.0:{settings.port}"
-worker_class = "gthread"
+worker_class = "yolo_backend.worker.Worker"
 workers = settings.workers
 # More than predict requests may have, so that Label Studio's handshakes always find one.
 threads = settings.max_concurrent_predicts + 32

@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     )
 
     # Limits of what a request may ask for
+    client_timeout: float = Field(
+        30, gt=0, description="Seconds that a client may take to send a request, and again to take the answer."
+    )
     max_request_mb: float = Field(
         64,
         gt=0,

@@ -120,6 +120,7 @@ def test_data_in_a_task_is_no_way_around_the_limit(value: str) -> None:
         "#EXTM3U\n#EXTINF:1,\nconcat:{target}|{target}\n#EXT-X-ENDLIST\n",
         '#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="{target}"\n#EXTINF:1,\nx.ts\n#EXT-X-ENDLIST\n',
         "ffconcat version 1.0\nfile '{target}'\n",
+        "ffconcat version 1.0\nfile secret.ts\n",
         '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S">'
         "<Period><AdaptationSet><Representation><BaseURL>{target}</BaseURL></Representation></AdaptationSet></Period></MPD>",
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n",
@@ -129,14 +130,27 @@ def test_data_in_a_task_is_no_way_around_the_limit(value: str) -> None:
         "push graphic-context\nfill 'url({target})'\npop graphic-context\n",
         "%!PS\n({target}) (r) file\n",
     ],
-    ids=["playlist", "concat", "key", "ffconcat", "DASH", "SDP", "SVG", "SVG entity", "shortcut", "MVG", "PostScript"],
+    ids=[
+        "playlist",
+        "concat",
+        "key",
+        "ffconcat",
+        "ffconcat beside",
+        "DASH",
+        "SDP",
+        "SVG",
+        "SVG entity",
+        "shortcut",
+        "MVG",
+        "PostScript",
+    ],
 )
 @pytest.mark.parametrize("scheme", ["http", "file"])
 def test_a_file_opens_no_other(web: Any, tmp_path: Path, text: str, scheme: str) -> None:
     (tmp_path / "secret.ts").write_bytes(CLIP.read_bytes())
     target = f"{web.url}/secret.ts" if scheme == "http" else f"file://{tmp_path}/secret.ts"
     web.reply("/secret.ts", CLIP.read_bytes())
-    path = tmp_path / "x.mp4"
+    path = tmp_path / "yolo-backend-x"  # as what is fetched is kept
     path.write_text(text.format(target=target))
     with pytest.raises(MediaError):
         list(read_frames(path, max_megapixels=10))
