@@ -127,7 +127,7 @@ class LabelStudio:
         return answer.json() if answer.content else None
 
     def _request(self, method: str, path: str, **request: Any) -> requests.Response:
-        answer = self._http.request(method, self.url + path, timeout=150, **request)
+        answer = self._http.request(method, self.url + path, **{"timeout": 150, **request})
         if not answer.ok:
             raise LabelStudioError(f"{method} {path} answered {answer.status_code}: {answer.text[:1500]}")
         return answer
@@ -194,6 +194,7 @@ class LabelStudio:
             "POST",
             f"/api/dm/actions?id=retrieve_tasks_predictions&project={project}",
             json={"selectedItems": selected},
+            timeout=600,  # it saves the predictions of large selections one by one
         )
 
     def predictions(self, project: int) -> dict[int, list[dict[str, Json]]]:
