@@ -6,6 +6,7 @@ import logging
 from functools import cached_property
 from typing import Any
 
+from label_studio_ml.cache import Cache, shared_cache
 from label_studio_ml.model import LabelStudioMLBase
 from label_studio_ml.response import ModelResponse
 from label_studio_sdk.label_interface.objects import PredictionValue
@@ -19,8 +20,6 @@ from yolo_backend.routes import asked_now
 
 logger = logging.getLogger(__name__)
 
-logger = logging.getLogger(__name__)
-
 
 class YOLO(LabelStudioMLBase):
     """Pre-annotates the tasks of one project with the YOLO models that its labeling config names."""
@@ -29,6 +28,11 @@ class YOLO(LabelStudioMLBase):
         """Know what all requests share. Loads no model."""
         self.dispatcher = get_dispatcher()
         self.engine = self.dispatcher.engine
+
+    @property
+    def cache(self) -> Cache:
+        """What Label Studio said about each project, under the setting MODEL_DIR."""
+        return shared_cache(self.engine.settings.model_dir)
 
     @cached_property
     def plan(self) -> Plan:

@@ -5,7 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from yolo_backend.settings import PROJECT_DIR
+import pytest
+
+from model import YOLO
+from yolo_backend.dispatch import Dispatcher
+from yolo_backend.engine import Engine
+from yolo_backend.settings import PROJECT_DIR, Settings
 
 SLOW = ("torch", "torchvision", "ultralytics", "openvino", "onnxruntime", "nltk", "pandas", "matplotlib", "scipy")
 
@@ -17,3 +22,11 @@ def test_nothing_slow_is_imported_at_the_start(tmp_path: Path) -> None:
         [sys.executable, "-c", program], cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_what_is_kept_of_projects_is_where_the_settings_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODEL_DIR", raising=False)  # the setting has a default, and the SDK another one
+    dispatcher = Dispatcher(Engine(Settings(model_dir=tmp_path / "data")))
+    monkeypatch.setattr("model.get_dispatcher", lambda: dispatcher)
+    YOLO(project_id="1.1").set("key", "value")
+    assert (tmp_path / "data" / "cache.db").is_file()
