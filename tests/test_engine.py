@@ -210,6 +210,12 @@ def test_weights_of_another_task_are_left_out_once(engine: Engine, caplog: pytes
     assert caplog.text.count("needs weights for segment, and demo-detect.pt are for detect") == 1
 
 
+def test_a_tag_without_labels_is_left_out(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    config = f'<View>{IMAGE}<RectangleLabels name="box" toName="image" model_path="demo-detect.pt"/></View>'
+    assert engine.predict(engine.plan(config), [{"id": 1, "data": {"image": local("photo-01.jpg")}}], NOWHERE) == [None]
+    assert "it has no labels" in caplog.text
+
+
 def test_boxes_do_not_go_with_points_whose_weights_are_of_another_task(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -87,6 +87,13 @@ def test_the_examples_have_no_problems(settings: Settings, path: Path) -> None:
     assert any("filled in from demo-" in line for line, _ in said)
 
 
+def test_the_labels_beside_a_shape_are_explained_with_it(settings: Settings) -> None:
+    for name in ("Rectangle", "VideoRectangle"):
+        text = "\n".join(line for line, _ in explain(settings, (PROJECT_DIR / "examples" / f"{name}.xml").read_text()))
+        assert f'filled in together with <{name} name="box">' in text
+        assert "left to people" not in text
+
+
 def test_each_tag_is_explained(settings: Settings) -> None:
     xml = """
     <View>

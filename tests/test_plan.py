@@ -132,7 +132,8 @@ def test_controls_that_ask_the_same_share_a_pass() -> None:
         ("<View", "not well-formed"),
         ("<View/>", "no tag that a YOLO model can fill in"),
         (config('<TextArea name="t" toName="image"/>'), "no tag that a YOLO model can fill in"),
-        (config(rectangles(to="picture")), 'toName="picture" names no tag'),
+        ('<View><RectangleLabels name="a"><Label value="b"/></RectangleLabels></View>', "with a name and a toName"),
+        (config(rectangles(to="picture")), 'toName="picture" names no tag that shows data; the names of those: image'),
         (config(rectangles(to="t"), shown='<Text name="t" value="$t"/>'), "is on <Text>"),
     ],
 )

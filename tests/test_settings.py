@@ -53,6 +53,7 @@ def test_secrets_are_read_and_not_shown(name: str, monkeypatch: pytest.MonkeyPat
         ({"PORT": "abc"}, "PORT='abc'"),
         ({"PORT": "70000"}, "PORT='70000'"),
         ({"MODEL_SCORE_THRESHOLD": "50"}, "MODEL_SCORE_THRESHOLD='50'"),
+        ({"DEVICE": "gpu"}, "DEVICE='gpu': auto, cpu, mps, cuda or cuda:1 and so on is expected"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL='LOUD'"),
         ({"LABEL_STUDIO_URL": "label-studio:8080"}, "LABEL_STUDIO_URL='label-studio:8080': an address like"),
         ({"LABEL_STUDIO_URL": "http://ls:99999"}, "LABEL_STUDIO_URL='http://ls:99999'"),

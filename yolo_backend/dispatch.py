@@ -158,8 +158,8 @@ class Dispatcher:
         metrics.tasks_late.inc(late)
         logger.log(
             logging.WARNING if late or failures or hung_up else logging.INFO,
-            "Project %s: %s after %.1f s: predictions for %d of %d tasks, %d failed, %d go on in the background%s%s",
-            asked.project,
+            "%s: %s after %.1f s: predictions for %d of %d tasks, %d failed, %d go on in the background%s%s",
+            f"Project {asked.project}" if asked.project else "No project",
             "Label Studio hung up" if hung_up else "answered",
             now - asked.arrived,
             len(tasks) - predictions.count(None),

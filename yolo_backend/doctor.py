@@ -135,6 +135,11 @@ def _label_studio(settings: Settings) -> Iterator[Finding]:
         yield bad(f"LABEL_STUDIO_URL: {public(label_studio.url)} answers {status} to /api/version", OWN_ADDRESS)
         return
     yield good(f"Label Studio {answer.get('release', '')} answers at {public(label_studio.url)}")
+    if label_studio.credential is None and settings.label_studio_api_key is not None:
+        yield bad(
+            "LABEL_STUDIO_API_KEY holds characters that no token has", "Copy the token once more, and nothing else."
+        )
+        return
     if label_studio.credential is None:
         yield bad("LABEL_STUDIO_API_KEY is not set", f"Uploads can't be opened: {label_studio.advice()}.")
         return
@@ -174,7 +179,8 @@ def _connections(label_studio: LabelStudio, projects: list[Mapping[str, Any]], s
                 f"{name} can't be reached by Label Studio{f': {reason}' if reason else ''}",
                 "Is it running, and is this its address as Label Studio's machine or container sees it (localhost is "
                 "Label Studio itself)? Does it want the user and password of BASIC_AUTH_USER and BASIC_AUTH_PASS? An "
-                "address of a private network needs ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false there.",
+                "address of a private network needs LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false and "
+                "LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false there.",
             )
 
 

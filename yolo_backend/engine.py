@@ -380,6 +380,8 @@ def misfit(control: Control, one: Pass, model: Model) -> str | None:
             f"{control} left out: it needs weights for {' or '.join(control.yolo_tasks)}, and {one.weights} are for "
             f"{model.task}; name others in model_path, or use another tag"
         )
+    if not control.labels:
+        return f"{control} left out: it has no labels; give it one for each class that it is to show"
     if not control.wants_any(model.names):
         return f"{control} left out: none of its labels is a class of {one.weights}; map them with predicted_values"
     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
 from yolo_backend.controls import CONTROLS, Control
+from yolo_backend.controls.video_rectangle import VideoRectangle
 from yolo_backend.engine import Engine, misfit
 from yolo_backend.errors import ConfigError, WeightsError
 from yolo_backend.inference import WeightsStore
@@ -139,6 +140,9 @@ def explain(settings: Settings, labeling_config: str) -> Iterator[tuple[str, boo
             else:
                 controls[held.name], passes[held.name] = held, passes[control.name]
     labels_for = {control.labels_name: control for control in plan.controls if control.labels_name}
+    for control in plan.controls:
+        if isinstance(control, VideoRectangle) and (beside := config.first_control("Labels", control.to_name)):
+            labels_for[beside.name] = control
     for tag in config.controls:
         shown = config.objects.get(tag.to_name)
         on = f" on <{shown.tag}> {shown.source.value}" if shown else ""

@@ -105,7 +105,9 @@ def make_plan(xml: str, settings: Settings) -> Plan:
     controls = [control for control in controls if control.name not in filled]
     if not controls and not problems:
         tags = ", ".join(f"<{kind.tag}> on <{kind.object_tag}>" for kind in CONTROLS)
-        problems.append(f"the labeling config has no tag that a YOLO model can fill in; there are {tags}")
+        problems.append(
+            f"the labeling config has no tag that a YOLO model can fill in, with a name and a toName; there are {tags}"
+        )
     return Plan(controls=tuple(controls), passes=tuple(_passes(controls, settings)), problems=listed(problems))
 
 
@@ -122,7 +124,8 @@ def _control(tag: ControlTag, config: LabelingConfig, settings: Settings) -> tup
         return None, []
     shown = config.objects.get(tag.to_name)
     if shown is None:
-        return None, [f'{tag}: toName="{tag.to_name}" names no tag that shows data']
+        names = ", ".join(config.objects) or "there is none"
+        return None, [f'{tag}: toName="{tag.to_name}" names no tag that shows data; the names of those: {names}']
     for kind in kinds:
         if kind.object_tag == shown.tag:
             return kind.from_tag(tag, shown, config, settings)

@@ -288,6 +288,8 @@ def load_settings() -> Settings:
             name = str(problem["loc"][0])
             variable = environment_name(name) if name in Settings.model_fields else name
             reason = problem["msg"].removeprefix("Value error, ")
+            if name == "device":
+                reason = "auto, cpu, mps, cuda or cuda:1 and so on is expected"
             problems.append(Redactor()(f"{variable}={problem['input']!r}: {reason}"))
         raise ConfigError("; ".join(problems)) from None
     if bool(settings.basic_auth_user) != bool(settings.basic_auth_pass):

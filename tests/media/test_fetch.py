@@ -505,7 +505,12 @@ def test_what_is_not_found(web: Any) -> None:
     assert client.error("s3://b/k.jpg") == (
         "s3://b/k.jpg: 404 Not Found: no cloud storage of its project in Label Studio opens it"
     )
-    assert client.error("/data/local-files/?d=x.jpg") == f"{web.url}/data/local-files/ (d=x.jpg): 404 Not Found"
+    local_file = f"{web.url}/data/local-files/ (d=x.jpg)"
+    assert client.error("/data/local-files/?d=x.jpg").startswith(
+        f"{local_file}: 404 Not Found: it is not there, or in no"
+    )
+    web.reply("/data/local-files/", status=403)
+    assert "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true" in client.error("/data/local-files/?d=x.jpg")
     assert client.error(f"{web.other_origin}{PATH}") == f"{web.other_origin}{PATH}: 404 Not Found"
 
 

@@ -16,7 +16,7 @@ import requests
 from yolo_backend.errors import MediaError
 from yolo_backend.hosts import origin
 from yolo_backend.media.formats import is_web_page
-from yolo_backend.media.sources import OnDisk, Remote
+from yolo_backend.media.sources import OnDisk, Remote, is_local_files
 from yolo_backend.media.transport import CHUNK, canonical, chunks, public, send, shortened
 from yolo_backend.settings import Settings
 
@@ -119,6 +119,10 @@ def _refusal(response: requests.Response, source: Remote, url: str, label_studio
     status = shortened(f"{response.status_code} {response.reason}".strip())
     redirected = url != source.url
     text = f"{source.name}: {public(url)}: {status}" if redirected else f"{source.name}: {status}"
+    if trusted and is_local_files(url) and response.status_code in (403, 404):
+        if response.status_code == 403:
+            return f"{text}: Label Studio opens local files if it is started with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true"
+        return f"{text}: it is not there, or in no local-files storage of a project that the token's user may see"
     if response.status_code in (401, 403):
         if trusted:
             return f"{text}: {label_studio.advice()}"

@@ -86,19 +86,20 @@ def locate(value: object, *, task_id: object, label_studio: LabelStudio, documen
             f"{_cut(value)}: neither an http(s) address nor a path on Label Studio; "
             "paths on a disk are never opened (for local files: /data/local-files/?d=…)"
         )
-    url = label_studio.address(value) if label_studio.url or not _is_local_files(value) else value
+    url = label_studio.address(value) if label_studio.url or not is_local_files(value) else value
     if found := _local_file(url, label_studio, document_root):
         return found
     return Remote(url=label_studio.address(value), name=_name(url))
 
 
-def _is_local_files(url: str) -> bool:
+def is_local_files(url: str) -> bool:
+    """Tell whether Label Studio opens an address by one of its local-files storages."""
     return urlsplit(url).path.endswith(LOCAL_FILES) or urlsplit(url).path.endswith(LOCAL_FILES.rstrip("/"))
 
 
 def _local_path(url: str) -> str | None:
     """Return what ``/data/local-files/?d=…`` names, relative to the document root."""
-    if not _is_local_files(url):
+    if not is_local_files(url):
         return None
     return parse_qs(urlsplit(url).query, keep_blank_values=True).get("d", [""])[-1].lstrip("/")
 
