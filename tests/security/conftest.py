@@ -28,7 +28,7 @@ _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_
 settings.register_profile(
     "short", derandomize=True, database=None, deadline=None, max_examples=60, suppress_health_check=_SLOW
 )
-settings.register_profile("long", database=None, deadline=None, max_examples=3000, suppress_health_check=_SLOW)
+settings.register_profile("long", database=None, deadline=None, max_examples=1000, suppress_health_check=_SLOW)
 settings.load_profile(os.environ.get("FUZZ", "short"))
 
 

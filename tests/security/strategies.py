@@ -131,7 +131,17 @@ def _picture(mode: str, size: tuple[int, int], format_: str) -> bytes:
     return data.getvalue()
 
 
+def _photo() -> bytes:
+    """A picture in which the demo weights find something, at the size that they look at."""
+    data = io.BytesIO()
+    with Image.open(ROOT / "examples" / "images" / "photo-01.jpg") as photo:
+        photo.resize((320, 320 * photo.height // photo.width)).save(data, "JPEG")
+    return data.getvalue()
+
+
+PHOTO = _photo()
 PICTURES = (
+    PHOTO,
     _picture("RGB", (64, 48), "JPEG"),
     _picture("L", (1, 1), "PNG"),
     _picture("RGBA", (1, 300), "PNG"),
@@ -148,6 +158,8 @@ PICTURES = (
 def pictures(draw: st.DrawFn) -> bytes:
     """Make files of pictures, some with bytes changed or cut off."""
     data = bytearray(draw(st.sampled_from(PICTURES)))
+    if draw(st.booleans()):
+        return bytes(data)
     for _ in range(draw(st.integers(0, 4))):
         data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
     return bytes(data[: draw(st.none() | st.integers(0, len(data)))])
@@ -192,9 +204,22 @@ ADDRESSES = (
 )
 
 
+def inline_pictures() -> st.SearchStrategy[str]:
+    """Make pictures as task data holds them."""
+    return pictures().map(lambda data: f"data:image/png;base64,{base64.b64encode(data).decode()}")
+
+
 def media() -> st.SearchStrategy[object]:
     """Make what a task's data may hold where a picture or a video is expected."""
-    inline = pictures().map(lambda data: f"data:image/png;base64,{base64.b64encode(data).decode()}")
     address = st.sampled_from(ADDRESSES) | st.text(max_size=50)
-    one = inline | address | st.none() | st.floats() | st.integers() | st.booleans()
+    one = inline_pictures() | address | st.none() | st.floats() | st.integers() | st.booleans()
     return one | st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=5), one, max_size=3)
+
+
+def predict_requests() -> st.SearchStrategy[dict[str, object]]:
+    """Make bodies for ``/predict`` whose tasks have something where their labeling config looks for it."""
+    # Not "|", of which hypothesis would take each part of `media` as often as a picture.
+    shown = st.integers(0, 3).flatmap(lambda number: inline_pictures() if number else media())
+    data = st.fixed_dictionaries({"image": shown, "video": shown})
+    tasks = st.lists(st.fixed_dictionaries({"id": st.integers(), "data": data}), min_size=1, max_size=4)
+    return st.fixed_dictionaries({"tasks": tasks, "label_config": labeling_configs()})

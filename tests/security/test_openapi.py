@@ -42,4 +42,5 @@ def test_the_service_withstands_a_fuzzer(tmp_path: Path) -> None:
     assert outcome.failures == ""
     assert outcome.tracebacks == []
     assert outcome.requests > 200
+    assert outcome.predicted > 0
     assert not [status for status in outcome.statuses if status >= "500"]

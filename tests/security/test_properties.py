@@ -163,6 +163,8 @@ def test_any_text_can_be_logged(text: str) -> None:
 
 
 @given(words, st.text(max_size=20), st.text(max_size=20))
+@example("Zq0000000000009", "", "/")
+@example("Zq0000000000009", "", "us/er")
 @pytest.mark.parametrize(
     "form", ["http://{2}:{0}@host/{1}", "http://host/{1}?{0}", "http://host/{1}#{0}", "s3://{0}@b/{1}"]
 )

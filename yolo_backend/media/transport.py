@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import io
 import logging
+import re
 import socket
 import threading
 import time
@@ -34,6 +35,9 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # They would log whole addresses, and a presigned address is a credential.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+
+# Of http://us/er:password@host, what follows the first slash is a path.
+_PASSWORD = re.compile("/[^/]*:[^/]*@")
 
 _request = threading.local()
 
@@ -65,7 +69,8 @@ def public(url: str) -> str:
         parts.port  # noqa: B018 - of http://user:pa/ss@host the password would stay
     except ValueError:
         return "a malformed address"
-    return shortened(urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")))
+    path = _PASSWORD.sub("/", parts.path)
+    return shortened(urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path, "", "")))
 
 
 def shortened(text: str, limit: int = 200) -> str:
