@@ -49,7 +49,7 @@ def row(name: str, cores: int, root: Path, seconds: float) -> str:
     config = (
         '<View><Image name="image" value="$image"/>'
         f'<RectangleLabels name="label" toName="image" model_path="{name}.pt">'
-        f'<Label value="Thing" predicted_values="{CLASSES.get(name, "person")}"/></RectangleLabels></View>'
+        f'<Label value="Thing" predicted_values="{CLASSES.get(name, "0")}"/></RectangleLabels></View>'
     )
     names = sorted(path.name for path in IMAGES.glob("*.jpg"))
     numbers, end = itertools.count(), 0.0
@@ -82,7 +82,7 @@ def row(name: str, cores: int, root: Path, seconds: float) -> str:
             (worker,) = service.server.children()
             before = megabytes(worker, "VmRSS")
             predict(service)
-            while "goes on in OpenVINO" not in service.log:
+            while "goes on in openvino" not in service.log:
                 time.sleep(0.2)
             predict(service)
             started = time.monotonic()

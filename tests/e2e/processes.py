@@ -95,6 +95,12 @@ class ServerProcess:
                 self._process.wait()
         return self._process.returncode
 
+    def kill(self) -> None:
+        """End the server and all that it has started at once, with SIGKILL."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
     def log_text(self) -> str:
         """Everything that the server has written so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
