@@ -75,7 +75,8 @@ def test_a_labeling_config_gives_regions_that_label_studio_takes(config: str) ->
     if prediction is None:
         return
     json.dumps(prediction.regions, allow_nan=False).encode()
-    ids = [region["id"] for region in prediction.regions]
+    # A shape and its label are two regions of one id.
+    ids = [(region["id"], region["from_name"]) for region in prediction.regions]
     assert len(set(ids)) == len(ids)
     for region in prediction.regions:
         assert {"from_name", "to_name", "type", "value", "score"} <= region.keys()
