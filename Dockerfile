@@ -3,7 +3,7 @@
 # Build arguments, all optional:
 #   PYTHON_IMAGE     the base: Python 3.10 to 3.13 on Debian or the like
 #   TORCH_INDEX_URL  the package index that PyTorch comes from; "Get Started" on PyTorch's own site shows the addresses.
-#                    Not set: the build of pip's own index, which on x86-64 runs on NVIDIA GPUs and CPUs and has about 7 GB.
+#                    Not set: the build of pip's own index, which on x86-64 runs on NVIDIA GPUs and CPUs; the image has about 6.5 GB.
 #                    The CPU index: no GPU, and an image without the 5 GB of GPU libraries. A CUDA index: the build for
 #                    your driver. The version is that of requirements.lock; the hashes there are of the other build, so
 #                    here you trust that index.

@@ -163,6 +163,9 @@ def _predict_project(
     if dry_run:
         typer.echo(f"{title}: {len(ids)} of {project.tasks} tasks would be predicted")
         return Exit.DONE
+    if not ids:
+        typer.echo(f"{title}: nothing is left to predict of its {project.tasks} tasks")
+        return Exit.DONE
     with ProgressReport(stderr) as progress:
         run = Run(project, workers, selection, progress)
         try:

@@ -141,6 +141,7 @@ def test_which_tasks(label_studio: LabelStudio, settings: dict[str, str], tmp_pa
     assert tasks_with_predictions(label_studio, project) == [1, 2, 3, 4, 5, 6]
     predicted()
     assert tasks_with_predictions(label_studio, project) == list(range(12))
+    assert "nothing is left to predict of its 12 tasks" in predicted()
     # People who label begin with them.
     (shown,) = label_studio.predictions(project)[ids[1]]
     assert label_studio.call("GET", f"/api/projects/{project}")["model_version"] == shown["model_version"]
