@@ -590,7 +590,7 @@ def test_nothing_secret_in_the_log(web: Any, make_web: Any, guarded: Guarded, ca
     storage.reply("/presigned", BODY)
     web.reply("/tasks/3/resolve/", status=303, Location=f"{storage.url}/presigned?signature=secret")
     pat = guarded.jwt(token_type="refresh")
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "yolo_backend"):
         client = Client(web.url, pat)
         assert client.fetch("s3://bucket/x.png") == BODY
         assert client.fetch(f"{PATH}?token=secret") == BODY
