@@ -19,7 +19,9 @@ from model import YOLO
 from yolo_backend import metrics
 from yolo_backend.dispatch import get_dispatcher
 from yolo_backend.errors import ConfigError, MediaError, WeightsError
+from yolo_backend.inference import ModelStore, WeightsStore
 from yolo_backend.routes import add_routes
+from yolo_backend.settings import Settings
 
 IMAGES = Path(__file__).parents[1] / "examples" / "images"
 CONFIG = """
@@ -104,15 +106,21 @@ def test_a_request_is_counted_through_all_its_steps(client: FlaskClient, values:
     assert now["yolo_backend_requests_waiting", frozenset()] == 0
     assert now["yolo_backend_cached_predictions", frozenset()] >= 2
     assert now["yolo_backend_cached_bytes", frozenset()] > 0
-    # Of 0.5 million parameters, at four bytes each, in whichever runtime they are by now.
-    size = sum(
-        value
-        for (name, labels), value in now.items()
-        if name == "yolo_backend_models_bytes" and ("task", "detect") in labels
-    )
-    loaded = sum(value for (name, _), value in now.items() if name == "yolo_backend_models_loaded")
-    assert 1e6 < size < 20e6
-    assert loaded == len(get_dispatcher().engine.models.loaded())
+
+
+def test_models_in_memory_are_counted_by_their_kind(values: Callable[[], Values], tmp_path: Path) -> None:
+    settings = Settings(model_dir=tmp_path, runtime="pytorch")
+    model = ModelStore(settings, WeightsStore(settings)).get("demo-detect.pt")
+    assert 1e6 < model.weights_bytes < 20e6  # of 0.5 million parameters, at four bytes each
+    metrics.models_in_memory([("detect", "pytorch", 5), ("detect", "pytorch", 7), ("obb", "openvino", 11)])
+    now: dict[str, dict[tuple[str, str], float]] = {
+        name: {} for name in ("yolo_backend_models_loaded", "yolo_backend_models_bytes")
+    }
+    for (name, labels), value in values().items():
+        if name in now and value:
+            now[name][dict(labels)["task"], dict(labels)["runtime"]] = value
+    assert now["yolo_backend_models_loaded"] == {("detect", "pytorch"): 2, ("obb", "openvino"): 1}
+    assert now["yolo_backend_models_bytes"] == {("detect", "pytorch"): 12, ("obb", "openvino"): 11}
 
 
 @pytest.mark.parametrize(
