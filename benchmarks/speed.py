@@ -23,6 +23,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -202,6 +203,16 @@ class Bench:
         """The process that predicts."""
         (worker, *_) = self.service.server.children()
         return worker
+
+    def seconds_spent(self) -> dict[str, float]:
+        """Return what the service itself has measured of its steps until now, in seconds."""
+        answer = self.session.get(f"{self.service.url}/metrics", timeout=10)
+        answer.raise_for_status()
+        sums = (line.rsplit(" ", 1) for line in answer.text.splitlines() if "_seconds_sum" in line)
+        totals: defaultdict[str, float] = defaultdict(float)
+        for name, value in sums:
+            totals[name.partition("{")[0].removeprefix("yolo_backend_").removesuffix("_seconds_sum")] += float(value)
+        return totals
 
     def memory(self) -> float:
         """Return the resident memory of the worker, in MB."""
@@ -491,6 +502,7 @@ def measure(
             same,
         )
     if wanted("latency"):
+        begun = bench.seconds_spent()
         seconds = rounds({"service": lambda: ours(1, one), "loop": lambda: loop.run(urls(1))[0]}, 40)
         row(
             "one task, p50",
@@ -499,6 +511,9 @@ def measure(
             f"{seconds['service'] / seconds['loop']:.2f}",
             "",
         )
+        ended = bench.seconds_spent()
+        steps = {step: 1000 / 40 * (ended[step] - begun[step]) for step in ("fetch", "decode", "model")}
+        row("of which, on average", ", ".join(f"{step} {taken:.1f} ms" for step, taken in steps.items()), "", "", "")
     if wanted("large"):
         large(bench, directory, names)
     if wanted("flat"):
