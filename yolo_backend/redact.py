@@ -22,7 +22,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # What is no HTTP, as gunicorn shows it.
         (r"(Invalid request from ip=[^'\"]{0,200})['\"].*", rf"\1{HIDDEN}"),
         # Image content: data: URIs, long base64, bytes as Python shows them.
-        (r"(?i)\b(data:[\w/+.-]{0,100}(?:;[\w=.-]{1,100}){0,5},)[^\s'\"<>]+", rf"\1{HIDDEN}"),
+        (r"(?i)\b(data:[\w/+.-]{0,100}(?:;[\w=.-]{1,100}){0,5},)(?!…\s)[^\s'\"<>]+", rf"\1{HIDDEN}"),
         (r"[A-Za-z0-9+/_-]{200,}={0,2}", HIDDEN),
         (r"(?:\\x[0-9a-f]{2}[^\\\s]{0,8}){12,}", HIDDEN),
         # Headers, as they are sent and as a dict shows them, to the end of the line; and what is in them.
