@@ -1,4 +1,8 @@
-"""A project predicted on a Ray cluster of two nodes, of which one is lost on the way."""
+"""A project predicted on a Ray cluster of two nodes, of which one is lost on the way.
+
+Run by hand, ``pytest tests/e2e/cluster``: Ray doesn't always end the processes of a lost node, and then there is no loss
+to be seen.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,8 @@ import pytest
 
 from tests.conftest import Asked, WebServer, answer
 
-from .command import IMAGES, PHOTOS, Command, contents, project_of, run, settings_for
-from .label_studio import LabelStudio
+from ..command import IMAGES, PHOTOS, Command, contents, project_of, run, settings_for
+from ..label_studio import LabelStudio
 
 TASKS = 240
 AT_FIRST = 64  # images that come at once: as many as the actors take in hand at the start
