@@ -32,7 +32,7 @@ LOOK = 0.5  # seconds between two looks at whether anybody still waits for an an
 FAILURES = 200  # failed tasks that are remembered
 CLAIMS = "YOLO_BACKEND_CLAIMS"
 """Environment variable: where the workers tell each other what they do. gunicorn.conf.py sets it."""
-SAVING = 2.0  # seconds that Label Studio is given to save an answer
+SAVING = 3.0  # seconds that Label Studio is given to save an answer
 PROJECTS = 200  # projects that are remembered
 
 
@@ -356,10 +356,12 @@ class Dispatcher:
         if delivery.task is None:
             return False
         with self._lock:
-            if self._opened.get(delivery, 0.0) <= asked.arrived:
+            # Both may be under way for long in a busy Label Studio: the second may come when the first is answered.
+            answered = self._opened.get(delivery)
+            if answered is None or answered + SAVING <= asked.arrived:
                 self._opened[delivery] = time.monotonic()
                 return False
-        deadline = time.monotonic() + SAVING
+        deadline = answered + SAVING
         try:
             while not (is_saved := is_held(label_studio, delivery.task, delivery.version)):
                 if time.monotonic() > deadline:

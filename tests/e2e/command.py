@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ class Command:
         with output.open("ab") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "yolo_backend", *map(str, arguments)],
-                env=service_environment(settings),
+                env=service_environment({"PYTHONFAULTHANDLER": "1", **settings}),
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -37,11 +38,13 @@ class Command:
         return self._output.read_text()
 
     def wait(self, timeout: float = 300) -> int:
-        """The exit status."""
+        """The exit status. One that doesn't end in time says what its threads are at."""
         try:
             return self.process.wait(timeout)
-        finally:
-            self.process.kill()
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            raise AssertionError(f"it hasn't ended after {timeout:g} s:\n{self.output}") from None
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until it is so; the process must not have ended by then."""

@@ -179,6 +179,36 @@ def test_of_two_that_make_a_network_one_does(tmp_path: Path) -> None:
     assert (made[0] / MANIFEST).stat().st_mtime_ns == changed
 
 
+FIRST_USE = """
+import faulthandler, sys, threading
+from pathlib import Path
+import numpy as np
+from yolo_backend.inference.networks import OpenVINONetwork
+
+faulthandler.dump_traceback_later(60, exit=True)
+sys.setswitchinterval(1e-6)
+networks = [OpenVINONetwork(Path(path)) for path in sys.argv[1:]]
+begin = threading.Barrier(2 * len(networks))
+
+def infer(network):
+    picture = np.zeros((64, 64, 3), np.uint8)
+    network._compiled.get((picture.shape, False), lambda: network._compile(picture.shape, alone=False))
+    begin.wait()
+    network.infer(picture)
+
+threads = [threading.Thread(target=infer, args=[network]) for network in networks * 2]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_the_first_pictures_of_a_process_may_come_at_once(exports: Exports) -> None:
+    """Else OpenVINO's package has one in four of such processes wait for ever."""
+    made = exports.make(bundled("detect"), sha256(bundled("detect")))
+    for _ in range(6):
+        subprocess.run([sys.executable, "-c", FIRST_USE, made, made], cwd=PROJECT_DIR, check=True, timeout=120)
+
+
 def test_exported_weights_are_weights(tmp_path: Path, exports: Exports, photos: list[np.ndarray]) -> None:
     """A directory for OpenVINO under MODEL_ROOT is used as it is."""
     made = exports.make(bundled("detect"), sha256(bundled("detect")))

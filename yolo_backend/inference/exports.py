@@ -128,8 +128,6 @@ def _run_export(weights: Path, digest: str, directory: Path, runtime: str) -> No
         text=True,
         timeout=TIMEOUT,
         check=False,
-        # After everybody who waits for an answer.
-        preexec_fn=(lambda: os.nice(10)) if hasattr(os, "nice") else None,
     )
     if done.returncode or not _is_whole(directory):
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
@@ -145,4 +143,7 @@ def _is_whole(directory: Path) -> bool:
 
 
 if __name__ == "__main__":
+    # After everybody who waits for an answer.
+    if hasattr(os, "nice"):
+        os.nice(10)
     export(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4])

@@ -39,6 +39,7 @@ Outputs = list[np.ndarray]
 
 _cores = threading.BoundedSemaphore(available_cores())
 """OpenVINO works on as many pictures at once as there are cores, each on one core, whichever networks they are for."""
+_first_use = threading.Lock()
 _device_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 """PyTorch has one batch at a time on each device: it takes all of it, and two at once are slower than one by one."""
 
@@ -188,6 +189,7 @@ class OpenVINONetwork(Network):
         import openvino
         from openvino.preprocess import ColorFormat, PrePostProcessor
 
+        _learn_array_types(openvino)
         self._core = openvino.Core()
         # A file that is replaced while it is mapped would change the network, or end the process.
         self._core.set_property({"ENABLE_MMAP": False})
@@ -282,6 +284,18 @@ def load_network(path: Path, device: str, *, batch_size: int, openvino: bool = T
     except Exception as error:  # the libraries raise many kinds here
         reason = refusal(error) or " ".join(str(error).split())
         raise WeightsError(f"weights {path.name!r} can't be loaded: {reason}") from error
+
+
+def _learn_array_types(openvino: Any) -> None:
+    """Let OpenVINO make its tables of NumPy's types, which it does when it first sees an array.
+
+    Two threads that did this at the same moment would wait for each other for ever, one for the interpreter and one for
+    the table.
+    """
+    with _first_use:
+        tensor = openvino.Tensor(np.zeros(1, np.uint8), shared_memory=True)
+        tensor.get_element_type().to_dtype()
+        _ = tensor.data[0]
 
 
 def _onnx_metadata(model: Any) -> dict[str, Any]:
