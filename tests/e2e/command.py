@@ -45,6 +45,8 @@ class Command:
             self.process.send_signal(signal.SIGABRT)
             self.process.wait()
             raise AssertionError(f"it hasn't ended after {timeout:g} s:\n{self.output}") from None
+        finally:
+            self.process.kill()
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until it is so; the process must not have ended by then."""
