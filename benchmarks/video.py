@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.video.scores import CLIPS, predict, tracking_config
 from yolo_backend.engine import Engine
@@ -44,9 +45,9 @@ def main() -> None:
                 library = ultralytics().YOLO(weights)
                 frames = 0
 
-                def loop(library: object = library, clip: str = clip, tracker: str = tracker) -> None:
+                def loop(library: Any = library, clip: str = clip, tracker: str = tracker) -> None:
                     nonlocal frames
-                    results = library.track(  # type: ignore[attr-defined]
+                    results = library.track(
                         CLIPS / clip, stream=True, tracker=f"{tracker}.yaml", conf=0.1, device="cpu", verbose=False
                     )
                     frames = sum(1 for _ in results)

@@ -74,7 +74,8 @@ def test_the_same_label_in_the_same_place(predicted: dict[str, Any], drawn: dict
     [
         None, "region", [], {}, {"type": "rectanglelabels"}, {"value": 1, "type": "rectanglelabels"},
         region("rectanglelabels", {}), box(10, 10, 30, 30) | {"original_width": None}, box(10, 10, 0, 0),
-        box(float("nan"), 10, 30, 30), box("10", 10, 30, 30), polygon(), polygon((1, 1)),  # type: ignore[arg-type]
+        box(float("nan"), 10, 30, 30), polygon(), polygon((1, 1)),
+        region("rectanglelabels", {"x": "10", "y": 10, "width": 30, "height": 30, "rotation": 0}),
         region("brushlabels", {"format": "rle", "rle": [1, 2, 3]}), region("choices", {}),
         {**box(10, 10, 30, 30), "value": {"x": 10, "rectanglelabels": [{}]}},
     ],

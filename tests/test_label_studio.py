@@ -21,6 +21,8 @@ from yolo_backend.errors import MediaError
 from yolo_backend.label_studio import RETRY_AFTER, LabelStudio
 from yolo_backend.settings import Settings
 
+from .conftest import answer
+
 LEGACY = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "fedcba9876543210fedcba9876543210fedcba98"
 URL = "http://label-studio:8080"
@@ -58,11 +60,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 class TokenRoom:
-    """Label Studio's ``/api/token/refresh/``: every exchange gives another access token, good until ``revoked``."""
+    """Label Studio's ``/api/token/refresh/``: every exchange gives another access token."""
 
     def __init__(self, web: Any, *, path: str = "/api/token/refresh/", lifetime: float = LIFETIME) -> None:
         self.given: list[str] = []
-        self.revoked: set[str] = set()
         self.lifetime = lifetime
         self._lock = threading.Lock()
         web.routes[path] = self.exchange
@@ -77,10 +78,7 @@ class TokenRoom:
             issued = int(time.time())
             self.given.append(jwt(token_type="access", jti=len(self.given), iat=issued, exp=issued + self.lifetime))
             body = json.dumps({"access": self.given[-1]}).encode()
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
+        answer(handler, body)
 
 
 def at_once(work: Callable[[], Any]) -> list[Any]:

@@ -6,9 +6,8 @@ import base64
 import json
 import logging
 import re
-import sys
+import threading
 from concurrent.futures import wait
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -179,14 +178,15 @@ def test_the_library_writes_as_the_service_does() -> None:
     assert library.utils.LOGGER.propagate
 
 
-def test_a_thread_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_thread_that_fails_is_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     from yolo_backend.log import _log_end_of_thread
 
-    try:
+    def fail() -> None:
         raise ValueError("why")
-    except ValueError:
-        kind, error, traceback = sys.exc_info()
-    thread = SimpleNamespace(name="poster")
-    _log_end_of_thread(SimpleNamespace(exc_type=kind, exc_value=error, exc_traceback=traceback, thread=thread))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(threading, "excepthook", _log_end_of_thread)
+    thread = threading.Thread(target=fail, name="poster")
+    thread.start()
+    thread.join()
     assert "The thread poster has ended" in caplog.text
     assert "ValueError: why" in caplog.text

@@ -40,7 +40,7 @@ class Credentials:
 
 def open_to_all(view: View) -> View:
     """Mark a view that asks for no password, such as one for probes, which have none."""
-    view.open_to_all = True  # type: ignore[attr-defined]
+    view.open_to_all = True  # type: ignore[attr-defined]  # functions have any
     return view
 
 

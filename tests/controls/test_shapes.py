@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from label_studio_sdk.converter.brush import decode_rle
 
-from yolo_backend.controls import Region
+from yolo_backend.controls import ImageControl, Region
 from yolo_backend.controls.boxes import about_corner
 from yolo_backend.controls.polygon_labels import outline
 from yolo_backend.inference.detections import Detections, Masks, SharedMasks
@@ -70,8 +70,9 @@ def regions(tag: str, found: Any, *, width: int = WIDTH, height: int = HEIGHT, b
     plan = make_plan(f'<View><Image name="i" value="$i"/>{beside}{tag}</View>', Settings())
     assert plan.problems == ()
     (control,) = plan.controls
+    assert isinstance(control, ImageControl)
     picture = Picture(pixels=np.zeros((1, 1, 3), np.uint8), width=width, height=height)
-    return list(control.regions(found, picture))  # type: ignore[attr-defined]
+    return list(control.regions(found, picture))
 
 
 def tag(name: str, attributes: str = "", labels: str = LABELS) -> str:
@@ -356,8 +357,9 @@ def test_a_point_goes_to_one_label() -> None:
     (problem,) = problems_of(xml)
     assert problem.endswith("label 'snout': point 0 goes to 'nose' where both want it")
     (control,) = make_plan(f'<View><Image name="i" value="$i"/>{xml}</View>', Settings()).controls
+    assert isinstance(control, ImageControl)
     picture = Picture(pixels=np.zeros((1, 1, 3), np.uint8), width=WIDTH, height=HEIGHT)
-    got = list(control.regions(result(boxes=POSE_BOXES, keypoints=POSE), picture))  # type: ignore[attr-defined]
+    got = list(control.regions(result(boxes=POSE_BOXES, keypoints=POSE), picture))
     assert [r["value"]["keypointlabels"] for r in got] == [["nose"], ["snout"]]
 
 
@@ -468,9 +470,7 @@ def test_taxonomy_tells_nodes_of_one_name_apart() -> None:
         '<Choice value="Animals"><Choice value="Other" predicted_values="bird"/></Choice>'
         '<Choice value="Pets"><Choice value="Other" predicted_values="dog"/></Choice>'
     )
-    plan = make_plan(f'<View><Image name="i" value="$i"/>{tag("Taxonomy", labels=tree)}</View>', Settings())
-    picture = Picture(pixels=np.zeros((1, 1, 3), np.uint8), width=1, height=1)
-    (region,) = plan.controls[0].regions(result(probs=[0.1, 0.9, 0.0]), picture)  # type: ignore[attr-defined]
+    (region,) = regions(tag("Taxonomy", labels=tree), result(probs=[0.1, 0.9, 0.0]))
     assert region["value"] == {"taxonomy": [["Pets", "Other"]]}
 
 

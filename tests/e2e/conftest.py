@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page
 
+from .browser import NoBrowser, executable, logged_in
 from .label_studio import LabelStudio
 from .processes import ServerProcess
 from .service import Service
@@ -83,3 +86,16 @@ def guarded_service(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPa
     with ExitStack() as stack:
         settings = {"BASIC_AUTH_USER": "annotator", "BASIC_AUTH_PASS": "right"}
         yield _start(pytestconfig, tmp_path_factory, stack, settings)
+
+
+@pytest.fixture(scope="module")
+def page(label_studio: LabelStudio) -> Iterator[Page]:
+    """A page of a real browser, logged in to Label Studio."""
+    if os.environ.get("E2E_BROWSER") == "skip":
+        pytest.skip("E2E_BROWSER=skip")
+    try:
+        executable()
+    except NoBrowser as error:
+        pytest.fail(str(error), pytrace=False)
+    with logged_in(label_studio) as page:
+        yield page

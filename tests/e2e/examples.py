@@ -78,7 +78,7 @@ class Example(ABC):
     def check_drawn(self, editor: TagEditor, regions: Regions) -> None:
         """Compare what the editor draws on the shown sample with the truth, and with its regions."""
 
-    def pose(self, editor: TagEditor) -> None:  # noqa: B027
+    def pose(self, editor: TagEditor) -> None:  # noqa: B027 - need not be overridden
         """Bring the editor to where a screenshot says most: to be overridden where that isn't how it opens."""
 
 

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Page
 
-from .browser import Editor, NoBrowser, executable, logged_in
+from .browser import Editor
 from .configs import COLORS, codes_config
 from .label_studio import LabelStudio
 from .service import Service
 from .truth import IMAGES, Box, region_boxes
 
-pytestmark = pytest.mark.skipif(os.environ.get("E2E_BROWSER") == "skip", reason="E2E_BROWSER=skip")
-
 # Landscape, portrait, and smaller than the editor's canvas.
 PICTURES = ("photo-19.jpg", "photo-14.jpg", "photo-03.jpg")
-
-
-@pytest.fixture(scope="module")
-def page(label_studio: LabelStudio) -> Iterator[Page]:
-    try:
-        executable()
-    except NoBrowser as error:
-        pytest.fail(str(error), pytrace=False)
-    with logged_in(label_studio) as page:
-        yield page
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pytest
 from playwright.sync_api import Page
 
 from . import odd
-from .browser import PATIENCE, NoBrowser, executable, logged_in
+from .browser import PATIENCE
 from .drawings import assert_alike, merged, of_regions, of_truth, upright_box
 from .examples import DRAWN, EXAMPLES, FOUND, Cuttings, Example, Photos, labeling_config
 from .exports import Picture
@@ -68,18 +67,6 @@ def service(
     settings = {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.legacy_token}
     with Service(tmp_path_factory.mktemp("service"), settings) as running, _watched(servers, running.server):
         yield running
-
-
-@pytest.fixture(scope="module")
-def page(label_studio: LabelStudio) -> Iterator[Page]:
-    if os.environ.get("E2E_BROWSER") == "skip":
-        pytest.skip("E2E_BROWSER=skip")
-    try:
-        executable()
-    except NoBrowser as error:
-        pytest.fail(str(error), pytrace=False)
-    with logged_in(label_studio) as page:
-        yield page
 
 
 @dataclass(frozen=True, kw_only=True)

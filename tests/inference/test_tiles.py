@@ -13,6 +13,7 @@ import pytest
 
 from yolo_backend.errors import MediaError
 from yolo_backend.inference import Detections, Model, Tiling
+from yolo_backend.inference.detections import SharedMasks
 from yolo_backend.inference.networks import load_network
 from yolo_backend.inference.tiles import MOST_TILES, View, predict_tiled
 from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR
@@ -191,11 +192,12 @@ def test_masks_of_tiles_are_those_of_the_picture() -> None:
     assert photo is not None
     (found,) = model.predict([photo], **OPTIONS)
     assert len(found)
+    assert isinstance(found.masks, SharedMasks)
     height, width = photo.shape[:2]
     size, corner = np.array([2 * width, 3 * height]), np.array([100, 200])
     for index in range(len(found)):
-        small = found.masks.draw(index, width, height)  # type: ignore[union-attr]
-        cut = found.masks.cut_out(index, corner / size, (width, height) / size)  # type: ignore[union-attr]
+        small = found.masks.draw(index, width, height)
+        cut = found.masks.cut_out(index, corner / size, (width, height) / size)
         large = cut.draw(0, *size.tolist())
         assert (large[200 : 200 + height, 100 : 100 + width] == small).mean() > 0.9999
         assert large.sum() == pytest.approx(small.sum(), rel=0.001)

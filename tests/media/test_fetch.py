@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.conftest import answer
 from yolo_backend import label_studio as label_studio_module
 from yolo_backend.errors import MediaError
 from yolo_backend.label_studio import LabelStudio
@@ -320,10 +321,7 @@ def test_a_kept_connection_that_was_closed_is_no_failure(web: Any) -> None:
         if len(answers) == 2:
             handler.close_connection = True
             return
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(BODY)))
-        handler.end_headers()
-        handler.wfile.write(BODY)
+        answer(handler, BODY)
 
     web.routes[PATH] = route
     client = Client(web.url)
@@ -336,10 +334,7 @@ def test_connections_are_kept(web: Any) -> None:
 
     def route(handler: Any, asked: Any) -> None:
         ports.add(handler.client_address)
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(BODY)))
-        handler.end_headers()
-        handler.wfile.write(BODY)
+        answer(handler, BODY)
 
     web.routes[PATH] = route
     client = Client(web.url)
@@ -540,10 +535,7 @@ class Guarded:
             self.exchanges += 1
             self.valid = self.jwt(token_type="access", iat=0, exp=300, jti=self.exchanges)
             body = f'{{"access": "{self.valid}"}}'.encode()
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
+        answer(handler, body)
 
     def file(self, handler: Any, asked: Any) -> None:
         with self.lock:

@@ -187,7 +187,6 @@ def engine_for(tmp_path: Path, **given: Any) -> Engine:
 
 
 TAG = '<RectangleLabels name="c" toName="i" model_path="demo-detect.pt" {}><Label value="barcode"/></RectangleLabels>'
-MANY = 'model_max_det="10000"'
 PHOTO = "/data/local-files/?d=photo-02.jpg"  # with two barcodes
 
 

@@ -1,7 +1,7 @@
 import shutil
 import threading
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +141,9 @@ def _list_of_files(path: Path) -> None:
         (_list_of_files, "not a video"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, make: object, words: str) -> None:
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, make: Callable[[Path], object], words: str) -> None:
     path = tmp_path / "upload.mp4"
-    make(path)  # type: ignore[operator]
+    make(path)
     with pytest.raises(MediaError, match=words):
         frames_of(path)
 

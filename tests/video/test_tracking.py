@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from ultralytics.trackers.track import TRACKER_MAP
 
-from yolo_backend.video.tracking import APPEARANCE, Tracker, parameters_for, trackers
+from yolo_backend.video.tracking import APPEARANCE, Parameter, Tracker, parameters_for, trackers
 
 from .scenes import BLANK, Seen, moving, rows
 
 
-def followed(name: str, frames: list[list[Seen]], **given: object) -> list[dict[int, int]]:
+def followed(name: str, frames: list[list[Seen]], **given: Parameter) -> list[dict[int, int]]:
     """Per frame the index of each object's box, by the object's number."""
-    tracker = Tracker(name, parameters_for(name, given, least_score=0.5))  # type: ignore[arg-type]
+    tracker = Tracker(name, parameters_for(name, given, least_score=0.5))
     return [dict(tracker.update(rows(*seen), BLANK)) for seen in frames]
 
 
@@ -81,9 +81,9 @@ def test_a_weak_box_keeps_an_object_alive_and_starts_none() -> None:
     ],
 )
 def test_parameters_are_the_librarys_but_for_what_is_asked(
-    name: str, given: dict[str, object], least_score: float, expected: dict[str, object]
+    name: str, given: dict[str, Parameter], least_score: float, expected: dict[str, object]
 ) -> None:
-    parameters = parameters_for(name, given, least_score=least_score)  # type: ignore[arg-type]
+    parameters = parameters_for(name, given, least_score=least_score)
     assert {key: parameters[key] for key in expected} == expected
     assert set(parameters) == set(trackers()[name])
 

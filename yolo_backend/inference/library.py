@@ -5,6 +5,7 @@ Importing it takes seconds and hundreds of megabytes, so nothing imports it befo
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import pickle
@@ -72,10 +73,10 @@ def _import() -> tuple[ModuleType, Callable[..., str]]:
     )
     os.environ.setdefault("YOLO_CONFIG_DIR", str(get_settings().model_dir))
     import torch
-    import torchvision  # noqa: F401 - the library imports it at the first prediction
     import ultralytics
     from ultralytics.utils import downloads, plotting
 
+    importlib.import_module("torchvision")  # the library does so at the first prediction
     # Without both, the library would unpickle anything, and say nothing.
     if not getattr(ultralytics.utils, "SAFE_LOAD", False) or not hasattr(
         torch.serialization, "get_unsafe_globals_in_checkpoint"

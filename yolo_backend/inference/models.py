@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import sys
@@ -176,7 +177,7 @@ class ModelStore:
         """
         cpu = is_surely_cpu(self._settings.device)
         if cpu and self._export_runtime("cpu") == "openvino" and self._exports.has_any():
-            import openvino  # noqa: F401 - now rather than at the first prediction
+            importlib.import_module("openvino")  # now rather than at the first prediction
         else:
             ultralytics()
         self._prepared.set()

@@ -66,7 +66,7 @@ def public(url: str) -> str:
     """Return ``url`` as it may be shown: without credentials, query and fragment."""
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - of http://user:pa/ss@host the password would stay
+        _ = parts.port  # of http://user:pa/ss@host the password would stay
     except ValueError:
         return "a malformed address"
     path = _PASSWORD.sub("/", parts.path)
@@ -256,7 +256,7 @@ class _TimedFiles:
 
 class _TimedResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(_TimedFiles(sock), *args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(_TimedFiles(sock), *args, **kwargs)  # type: ignore[arg-type]  # no more of it is used
 
 
 def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
@@ -311,20 +311,21 @@ class _CheckedHTTPSPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _CheckedHTTPSConnection
 
 
+_POOLS = {"http": _CheckedHTTPPool, "https": _CheckedHTTPSPool}
+
+
 class _Adapter(HTTPAdapter):
     """Opens connections to checked addresses whose reads keep to the deadline of the request, also through a proxy."""
 
-    pools = {"http": _CheckedHTTPPool, "https": _CheckedHTTPSPool}  # noqa: RUF012
-
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self.pools
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
         if not isinstance(manager, urllib3.ProxyManager):
             return manager
-        manager.pool_classes_by_scheme = self.pools
+        manager.pool_classes_by_scheme = _POOLS
         return manager
 
     def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:

@@ -10,9 +10,9 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,13 +89,17 @@ def read_frames(path: Path, *, max_megapixels: float, max_frames: int = sys.maxs
 
 def read_ahead(items: Generator[Item, None, None], count: int) -> Generator[Item, None, None]:
     """Yield what a generator yields, which runs in a thread of its own, at most ``count`` items ahead; then close it."""
-    end = object()
+
+    def following() -> list[Item]:
+        """The next item, nothing at the end."""
+        return list(islice(items, 1))
+
     with closing(items), ThreadPool(1, thread_name_prefix="decode") as pool:
-        waiting: deque[Future[object]] = deque(pool.submit(next, items, end) for _ in range(count))
+        waiting = deque(pool.submit(following) for _ in range(count))
         try:
-            while (item := waiting.popleft().result()) is not end:
-                waiting.append(pool.submit(next, items, end))
-                yield item  # type: ignore[misc]
+            while item := waiting.popleft().result():
+                waiting.append(pool.submit(following))
+                yield from item
         finally:
             for future in waiting:
                 future.cancel()
