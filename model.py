@@ -37,7 +37,8 @@ class YOLO(LabelStudioMLBase):
     @cached_property
     def plan(self) -> Plan:
         """What is to be done for the labeling config."""
-        return self.engine.plan(self.label_config or "")
+        # /versions asks without a project.
+        return self.engine.plan(self.label_config) if self.label_config else Plan(controls=(), passes=(), problems=())
 
     def use_label_config(self, label_config: str) -> None:
         """Take the project's labeling config, and load the models that it needs in the background."""

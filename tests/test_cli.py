@@ -22,10 +22,10 @@ def environment(tmp_path: Path, **settings: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "MODEL_DIR": str(tmp_path / "data"), "RUNTIME": "pytorch", **settings}
 
 
-def run(tmp_path: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(tmp_path: Path, *arguments: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "yolo_backend", *map(str, arguments)]
     return subprocess.run(
-        command, cwd=PROJECT_DIR, env=environment(tmp_path), capture_output=True, text=True, timeout=120
+        command, cwd=PROJECT_DIR, env=environment(tmp_path, **settings), capture_output=True, text=True, timeout=120
     )
 
 
@@ -52,6 +52,7 @@ def test_files_with_a_failure(tmp_path: Path) -> None:
     assert [len(task.get("predictions", [])) for task in tasks] == [1, 0]
     assert "1  predicted in" in done.stdout
     assert "a text file, not an image" in done.stdout
+    assert f"Task '{text.relative_to('/')}"[:40] in done.stderr
     assert (pictures / PHOTO.relative_to("/")).is_file()
 
 
@@ -66,6 +67,17 @@ def test_models_and_configs(tmp_path: Path) -> None:
     checked = run(tmp_path, "config", "--check", tmp_path / "config.xml")
     assert checked.returncode == 1
     assert "nearest: qr_code" in checked.stdout
+
+
+def test_a_misspelt_setting_is_told(tmp_path: Path) -> None:
+    listed = run(tmp_path, "models", MODEL_SCORE_TRESHOLD="0.3")
+    assert listed.stderr.count("is MODEL_SCORE_THRESHOLD meant?") == 1
+    examined = run(
+        tmp_path, "doctor", MODEL_SCORE_TRESHOLD="0.3", DEFAULT_POSE_MODEL="/a.pt", DEFAULT_OBB_MODEL="../a.pt"
+    )
+    assert examined.stdout.count("is MODEL_SCORE_THRESHOLD meant?") == 1
+    assert examined.stdout.count("is not allowed") == 2
+    assert examined.stdout.count("Set it to the name of a file.") == 1
 
 
 def test_serve_is_the_service(tmp_path: Path) -> None:

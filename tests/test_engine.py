@@ -210,6 +210,21 @@ def test_weights_of_another_task_are_left_out_once(engine: Engine, caplog: pytes
     assert caplog.text.count("needs weights for segment, and demo-detect.pt are for detect") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("/etc/x.pt", "is not allowed"), ("../x.pt", "is not allowed"), ("x.bin", "not the name of weights")],
+)
+def test_weights_that_are_refused_are_not_said_to_be_missing(
+    engine: Engine, caplog: pytest.LogCaptureFixture, name: str, said: str
+) -> None:
+    plan = engine.plan(f"<View>{IMAGE}{rectangles('box', attributes=f'model_path={name!r}')}</View>")
+    assert not engine.lacks_weights(plan)
+    assert caplog.text == ""
+    engine.warm_up(plan)
+    (record,) = caplog.records
+    assert said in record.message
+
+
 def test_a_tag_without_labels_is_left_out(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     config = f'<View>{IMAGE}<RectangleLabels name="box" toName="image" model_path="demo-detect.pt"/></View>'
     assert engine.predict(engine.plan(config), [{"id": 1, "data": {"image": local("photo-01.jpg")}}], NOWHERE) == [None]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from label_studio_ml.api import init_app
 
 from model import YOLO
 from yolo_backend.dispatch import Dispatcher
@@ -30,3 +31,13 @@ def test_what_is_kept_of_projects_is_where_the_settings_say(tmp_path: Path, monk
     monkeypatch.setattr("model.get_dispatcher", lambda: dispatcher)
     YOLO(project_id="1.1").set("key", "value")
     assert (tmp_path / "data" / "cache.db").is_file()
+
+
+def test_versions_before_any_project_is_connected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dispatcher = Dispatcher(Engine(Settings(model_dir=tmp_path)))
+    monkeypatch.setattr("model.get_dispatcher", lambda: dispatcher)
+    (version,) = init_app(YOLO).test_client().get("/versions").get_json()["versions"]
+    assert version.startswith("no-model-")
+    assert caplog.text == ""  # nothing is wrong with a labeling config that nobody has sent

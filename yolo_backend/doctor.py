@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from yolo_backend.errors import ConfigError, MediaError, WeightsError
-from yolo_backend.inference import MISSING, WeightsStore
+from yolo_backend.inference import WeightsStore
 from yolo_backend.label_studio import LabelStudio
 from yolo_backend.media import MediaLoader
 from yolo_backend.media.transport import public
 from yolo_backend.settings import Settings, load_settings
+from yolo_backend.spelling import misspelt
 
 OWN_ADDRESS = "Set it to Label Studio's own address, with the sub-path if it has one."
 PROJECTS = 50  # most projects that are looked through
@@ -55,7 +56,18 @@ def bad(text: str, remedy: str) -> Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at the settings, the directories, the weights, and Label Studio, as far as each can be reached."""
+    """Look at the settings, the directories, the weights, and Label Studio, as far as each can be reached.
+
+    What several findings have as their remedy is said with the first of them.
+    """
+    said: set[str] = set()
+    for finding in _examine():
+        yield replace(finding, remedy="") if finding.remedy in said else finding
+        said.add(finding.remedy)
+
+
+def _examine() -> Iterator[Finding]:
+    yield from map(note, misspelt(os.environ))
     try:
         settings = load_settings()
     except ConfigError as error:
@@ -98,11 +110,11 @@ def _weights(settings: Settings) -> Iterator[Finding]:
     for task in ("detect", "segment", "pose", "obb", "classify"):
         variable, name = f"DEFAULT_{task.upper()}_MODEL", getattr(settings, f"default_{task}_model")
         try:
-            store.find(name)
+            found = store.find(name)
         except WeightsError as error:
             yield bad(f"{variable}: {error}", "Set it to the name of a file.")
             continue
-        if store.digest(name) == MISSING:
+        if found is None:
             missing.append(f"{variable} ({name})")
     if missing:
         yield note(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from yolo_backend.controls import Control, ImageControl, Region, VideoControl
 from yolo_backend.errors import BackendError, ConfigError, MediaError, WeightsError
-from yolo_backend.inference import MISSING, Model, ModelStore, WeightsStore
+from yolo_backend.inference import Model, ModelStore, WeightsStore
 from yolo_backend.inference.library import available_cores
 from yolo_backend.inference.plot import save_plot
 from yolo_backend.label_studio import LabelStudio
@@ -96,7 +96,7 @@ class Engine:
         plan = self._plan(labeling_config, self.settings)
         self._warn_once(plan.problems)
         for one in plan.passes:
-            if self.weights.digest(one.weights) == MISSING:
+            if self.weights.lacks(one.weights):
                 self._warn_once([f"{_names(one.controls)}: the weights {one.weights} are not there (yet)"])
         return plan
 
@@ -106,7 +106,7 @@ class Engine:
 
     def lacks_weights(self, plan: Plan) -> bool:
         """Tell whether weights of a plan aren't there."""
-        return any(self.weights.digest(one.weights) == MISSING for one in plan.passes)
+        return any(self.weights.lacks(one.weights) for one in plan.passes)
 
     def fetch_weights(self, plan: Plan) -> None:
         """Fetch what weights of a plan aren't there and can be fetched."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import threading
 import time
@@ -13,6 +14,7 @@ from yolo_backend.label_studio import LabelStudio
 from yolo_backend.redact import MAX_TRACEBACK, Redactor
 from yolo_backend.request_id import request_id
 from yolo_backend.settings import Settings
+from yolo_backend.spelling import misspelt
 
 OWN = ("yolo_backend", "label_studio_ml", "model", "werkzeug")
 """Loggers whose records are taken from ``LOG_LEVEL`` on; of others, warnings."""
@@ -108,6 +110,12 @@ def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
     logger.error("The thread %s has ended", ended.thread.name if ended.thread else "?", exc_info=ended.exc_value)
 
 
+def log_misspelt() -> None:
+    """Warn of variables in the environment that were most likely meant to be settings."""
+    for problem in misspelt(os.environ):
+        logger.warning("%s", problem)
+
+
 def log_settings(settings: Settings) -> None:
     """Say at the start what the service works with, and what of it can't be right."""
     logger.info(
@@ -119,6 +127,7 @@ def log_settings(settings: Settings) -> None:
         "on" if settings.basic_auth_user else "off",
         settings.model_score_threshold,
     )
+    log_misspelt()
     if not settings.model_root.is_dir():
         logger.warning(
             "MODEL_ROOT: there is no directory %s; only the bundled weights can be used", settings.model_root

@@ -259,18 +259,20 @@ class Settings(BaseSettings):
         return parse_hosts(self.media_hosts, origin(self.label_studio_url) if self.label_studio_url else None)
 
 
-def environment_name(field: str) -> str:
-    """Return the environment variable that sets ``field`` (the first one, where there are aliases)."""
+def environment_names(field: str) -> tuple[str, ...]:
+    """Return the environment variables that set ``field``: one, or several where there are aliases."""
     alias = Settings.model_fields[field].validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field.upper()
+    return tuple(map(str, alias.choices)) if isinstance(alias, AliasChoices) else (field.upper(),)
+
+
+def environment_name(field: str) -> str:
+    """Return the first of them, which messages name."""
+    return environment_names(field)[0]
 
 
 def settings_environment() -> dict[str, str]:
     """Return the variables of the environment that are settings, with their values."""
-    names: set[str] = set()
-    for field in Settings.model_fields:
-        alias = Settings.model_fields[field].validation_alias
-        names.update(map(str, alias.choices) if isinstance(alias, AliasChoices) else [environment_name(field)])
+    names = {name for field in Settings.model_fields for name in environment_names(field)}
     return {name: value for name, value in os.environ.items() if name.upper() in names}
 
 
@@ -308,8 +310,7 @@ def settings_page() -> str:
     """Return the page that documents every setting, in Markdown."""
     rows = []
     for field, info in Settings.model_fields.items():
-        alias = info.validation_alias
-        names = list(map(str, alias.choices)) if isinstance(alias, AliasChoices) else [environment_name(field)]
+        names = environment_names(field)
         default = info.default
         if isinstance(default, Path):
             default = default.relative_to(PROJECT_DIR)
@@ -320,9 +321,9 @@ def settings_page() -> str:
             "# Settings",
             "",
             "Environment variables, read once when the service starts. A variable that is set to nothing counts as not",
-            "set. A value that can't be used stops the start with a line that names the variable. Relative paths count from",
-            "this repository; the container image has its own values for `MODEL_ROOT` (/app/models) and `MODEL_DIR`",
-            "(/data/models).",
+            "set. A value that can't be used stops the start with a line that names the variable, and a name that looks like",
+            "a misspelt setting is a warning in the log. Relative paths count from this repository; the container image has",
+            "its own values for `MODEL_ROOT` (/app/models) and `MODEL_DIR` (/data/models).",
             "",
             "This page is written by `python -m yolo_backend settings > docs/settings.md`.",
             "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -33,11 +34,10 @@ def ca() -> trustme.CA:
     return trustme.CA()
 
 
-@pytest.fixture
-def label_studio_url(ca: trustme.CA) -> Iterator[str]:
-    """A server with a certificate of that CA."""
+@contextmanager
+def serving(certificate: trustme.LeafCert) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("localhost").configure_cert(context)
+    certificate.configure_cert(context)
     server = HTTPServer(("127.0.0.1", 0), _Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -46,20 +46,41 @@ def label_studio_url(ca: trustme.CA) -> Iterator[str]:
     server.server_close()
 
 
-def test_a_private_ca_is_trusted_when_it_is_named(
-    ca: trustme.CA, label_studio_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def _no_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "localhost")
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+
+
+def fetch(label_studio_url: str) -> bytes:
     settings = Settings(label_studio_url=label_studio_url)
     label_studio = LabelStudio.from_settings(settings)
+    return MediaLoader(settings).fetch("/data/upload/1/a.jpg", task_id=1, label_studio=label_studio).data
 
-    def fetch() -> bytes:
-        return MediaLoader(settings).fetch("/data/upload/1/a.jpg", task_id=1, label_studio=label_studio).data
 
-    with pytest.raises(MediaError, match="no secure connection"):
-        fetch()
+def test_a_private_ca_is_trusted_when_it_is_named(
+    ca: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = tmp_path / "ca.pem"
-    ca.cert_pem.write_to_path(str(bundle))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    assert fetch() == b"image"
+    with serving(ca.issue_cert("localhost")) as url:
+        with pytest.raises(MediaError, match=r"isn't trusted .*; for a CA of your own set REQUESTS_CA_BUNDLE"):
+            fetch(url)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+        with pytest.raises(MediaError, match="REQUESTS_CA_BUNDLE can't be used: there is no such file"):
+            fetch(url)
+        bundle.touch()
+        with pytest.raises(MediaError, match="REQUESTS_CA_BUNDLE can't be used: no certificate"):
+            fetch(url)
+        ca.cert_pem.write_to_path(str(bundle))
+        assert fetch(url) == b"image"
+
+
+def test_other_faults_of_a_certificate_are_named(
+    ca: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    with serving(ca.issue_cert("elsewhere")) as url, pytest.raises(MediaError) as error:
+        fetch(url)
+    assert "certificate is not valid for 'localhost'" in str(error.value)
+    assert "REQUESTS_CA_BUNDLE" not in str(error.value)

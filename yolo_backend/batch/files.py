@@ -130,10 +130,10 @@ class Files:
             if not path.is_relative_to(root):
                 raise ConfigError(f"{path} is not under {root}, which addresses count from; name another --root")
         addresses = [prefix + quote(path.relative_to(root).as_posix()) for path in paths]
-        # The address stands for an id, since it is the same whenever the file is predicted again.
+        # What the log calls them.
         tasks = [
-            {"id": address, "data": self._data(ADDRESS + quote(path.as_posix()))}
-            for address, path in zip(addresses, paths, strict=True)
+            {"id": path.relative_to(root).as_posix(), "data": self._data(ADDRESS + quote(path.as_posix()))}
+            for path in paths
         ]
         ready: dict[int, Prediction | Exception] = {}
         following = 0
@@ -150,6 +150,7 @@ class Files:
         task: Task = {"data": self._data(address)}
         if isinstance(outcome, Exception):
             return Done(path=path, prediction=None, task=task, reason=str(outcome) or type(outcome).__name__)
+        # The address stands for an id, since it is the same whenever the file is predicted again.
         prediction = with_unique_ids(outcome, address)
         written = {
             "model_version": prediction.model_version,

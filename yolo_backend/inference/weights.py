@@ -77,6 +77,13 @@ class WeightsStore:
         except (WeightsError, OSError):
             return MISSING
 
+    def lacks(self, name: str) -> bool:
+        """Tell whether ``name`` may be used and isn't there."""
+        try:
+            return self.find(name) is None
+        except WeightsError:
+            return False
+
     def _check_listed(self, name: str, path: Path) -> None:
         is_engine = path.suffix == ".engine"
         if not self._listed and not is_engine:

@@ -11,6 +11,7 @@ import io
 import logging
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,8 @@ from yolo_backend.hosts import DEFAULT_PORTS, Hosts, addresses, origin
 CHUNK = 256 * 1024  # bytes
 CONNECTIONS_PER_HOST = 64
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+UNKNOWN_CA = frozenset({18, 19, 20, 21})  # OpenSSL's numbers of what is wrong with a certificate
+NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})  # where something else than TLS is answered
 
 # They would log whole addresses, and a presigned address is a credential.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
@@ -130,7 +133,7 @@ def send(
             )
         except MediaError as error:
             raise MediaError(f"{public(url)}: {error}") from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:  # requests' own are OSErrors
             # A server may close a kept connection at the moment that it is used again; that is no failure.
             dropped = isinstance(_cause(error), (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected))
             if last_try or not dropped:
@@ -161,8 +164,10 @@ def reason(error: BaseException) -> str:
         return "no connection within CONNECT_TIMEOUT"
     if isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)):
         return "took longer than DOWNLOAD_TIMEOUT allows"
-    if isinstance(error, requests.exceptions.SSLError):
-        return f"no secure connection ({getattr(cause, 'verify_message', None) or type(cause).__name__})"
+    if isinstance(cause, ssl.SSLError):
+        return f"no secure connection: {_tls_reason(cause)}"
+    if isinstance(error, OSError) and "certificate bundle" in str(error):
+        return "REQUESTS_CA_BUNDLE can't be used: there is no such file"
     if isinstance(error, requests.exceptions.ContentDecodingError):
         return "the compressed answer is damaged"
     if isinstance(cause, urllib3.exceptions.InvalidChunkLength):
@@ -178,6 +183,21 @@ def reason(error: BaseException) -> str:
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower()
     return f"the request failed ({type(cause).__name__})"
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        words = error.verify_message.rstrip(".")
+        if error.verify_code not in UNKNOWN_CA:
+            return words
+        return (
+            f"the server's certificate isn't trusted ({words}); for a CA of your own set REQUESTS_CA_BUNDLE as "
+            "docs/deployment.md says"
+        )
+    if error.reason in NO_TLS:
+        return "the server doesn't speak TLS on this port; use http:// in place of https://, or its port for TLS"
+    words = (error.reason or type(error).__name__).replace("_", " ").lower()
+    return f"REQUESTS_CA_BUNDLE can't be used: {words}" if error.library in ("X509", "PEM") else words
 
 
 def _hint(error: BaseException, url: str) -> str:
