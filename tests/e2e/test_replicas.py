@@ -52,6 +52,9 @@ def replicas(start_service: StartService, label_studio: LabelStudio) -> Callable
             "FAULTS_SECONDS": str(seconds),
         }
         copies = [start_service(app="tests.e2e.faults:app", **{**known, **settings}) for _ in range(COPIES)]
+        for copy in copies:
+            copy.setup({"project": "1", "schema": codes_config(), "hostname": "", "access_token": ""})
+        until(lambda: all("Loaded demo-" in copy.log for copy in copies))
         with RoundRobin([copy.url for copy in copies]) as proxy:
             yield Replicas(copies=copies, url=proxy.url)
 
