@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +83,45 @@ def test_a_misspelt_setting_is_told(tmp_path: Path) -> None:
     assert examined.stdout.count("Set it to the name of a file.") == 1
 
 
+@pytest.mark.parametrize("key", ['"0123456789abcdef"', "Token 0123456789abcdef"])
+def test_a_key_that_is_more_than_a_token_is_told(tmp_path: Path, key: str) -> None:
+    label_studio = {"LABEL_STUDIO_URL": "http://127.0.0.1:1", "LABEL_STUDIO_API_KEY": key}
+    done = run(tmp_path, "predict", "--project", "1", **label_studio)
+    assert done.returncode == 2
+    assert "error: LABEL_STUDIO_API_KEY can't be used: copy the token alone" in done.stderr
+    assert "0123456789abcdef" not in done.stderr
+
+
+def test_who_stops_it_is_told_what_becomes_of_the_work(tmp_path: Path) -> None:
+    shutil.copyfile(PHOTO, tmp_path / "photo.jpg")
+    for number in range(2000):
+        (tmp_path / f"{number}.jpg").hardlink_to(tmp_path / "photo.jpg")
+    out = tmp_path / "tasks.json"
+    command = [
+        sys.executable,
+        "-m",
+        "yolo_backend",
+        "predict",
+        str(tmp_path),
+        "--config",
+        str(CONFIG),
+        "--out",
+        str(out),
+    ]
+    with subprocess.Popen(
+        [*command, "--root", "/"], cwd=PROJECT_DIR, env=environment(tmp_path), stderr=subprocess.PIPE, text=True
+    ) as running:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".tasks.json-*")):  # begun
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert (running.returncode, said.splitlines()[-1]) == (130, "Stopped. Nothing is written to --out.")
+    assert not out.exists()
+    assert not list(tmp_path.glob(".tasks.json-*"))
+
+
 def test_serve_is_the_service(tmp_path: Path) -> None:
     port = free_port()
     server = ServerProcess("serve", log=tmp_path / "log.txt")
@@ -104,6 +146,22 @@ def test_serve_is_the_service(tmp_path: Path) -> None:
         (["predict", "nowhere", "--config", CONFIG, "--out", "nowhere.json"], "there is no file or directory nowhere"),
         (["predict", PHOTO, "--config", "nowhere.xml", "--out", "nowhere.json"], "nowhere.xml can't be read"),
         (["predict", "--project", "1"], "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"),
+        (["predict", PHOTO, "--config", CONFIG, "--out", EXAMPLES], "it is a directory"),
+        (
+            [
+                "predict",
+                PHOTO,
+                "--config",
+                CONFIG,
+                "--out",
+                "nowhere.json",
+                "--root",
+                EXAMPLES,
+                "--save-images",
+                EXAMPLES,
+            ],
+            "would take the place of",
+        ),
         (["config", "nowhere.pt"], "there are no weights 'nowhere.pt'"),
         (["config"], "name either a model, or a labeling config with --check"),
     ],

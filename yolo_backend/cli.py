@@ -84,7 +84,7 @@ def predict(
 
     It can be stopped at any moment and started again: tasks that have a prediction of this model version are left alone.
     """
-    with _told_in_words():
+    with _told_in_words("Nothing is written to --out." if files else "The same command goes on from here."):
         settings = _start()
         if (project is None) == (not files):
             raise typer.BadParameter("name either a project with --project, or files with --config and --out")
@@ -139,8 +139,10 @@ def _predict_project(
     from yolo_backend.label_studio import LabelStudio
 
     label_studio = LabelStudio.from_settings(settings)
-    if label_studio.url is None or label_studio.credential is None:
+    if label_studio.url is None or settings.label_studio_api_key is None:
         raise typer.BadParameter("set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to say which Label Studio")
+    if label_studio.credential is None:
+        raise ConfigError("LABEL_STUDIO_API_KEY can't be used: copy the token alone, without spaces and quotes")
     project = Project(label_studio, number)
     workers: Workers
     if ray is None:
@@ -198,9 +200,11 @@ def _predict_files(
     labeling_config = _text(config)
     files = Files(settings, labeling_config)
     found = files.find(paths)[:limit]
+    root = (root or settings.local_files_document_root or Path.cwd()).resolve()
+    if save_images is not None:
+        drawing.spare(found, save_images, root)
     files.load()
     colours = drawing.colours(labeling_config)
-    root = (root or settings.local_files_document_root or Path.cwd()).resolve()
     report = Report(expected=len(found))
     with json_list(out) as tasks, ProgressReport(stderr) as progress:
         progress.expect(len(found))
@@ -214,7 +218,8 @@ def _predict_files(
                 report.saved += 1
                 report.regions += len(done.prediction.regions)
                 if save_images is not None and files.shows_images:
-                    drawing.save(files.picture(done.path), done.prediction.regions, colours, save_images / name)
+                    target = drawing.saved_as(save_images, name)
+                    drawing.save(files.picture(done.path), done.prediction.regions, colours, target)
             progress.done()
         report.seconds = time.monotonic() - started
     for line in summary(f"{out}, with regions of {files.version}", report):
@@ -313,7 +318,7 @@ def _start() -> Settings:
 
 
 @contextmanager
-def _told_in_words() -> Iterator[None]:
+def _told_in_words(when_stopped: str = "") -> Iterator[None]:
     """Turn errors into a line on standard error and an exit status."""
     try:
         yield
@@ -324,7 +329,7 @@ def _told_in_words() -> Iterator[None]:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(Exit.NOT_STARTED) from None
     except KeyboardInterrupt:
-        typer.echo("Stopped. The same command goes on from here.", err=True)
+        typer.echo(f"Stopped. {when_stopped}".strip(), err=True)
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 

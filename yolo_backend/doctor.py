@@ -149,7 +149,8 @@ def _label_studio(settings: Settings) -> Iterator[Finding]:
     yield good(f"Label Studio {answer.get('release', '')} answers at {public(label_studio.url)}")
     if label_studio.credential is None and settings.label_studio_api_key is not None:
         yield bad(
-            "LABEL_STUDIO_API_KEY holds characters that no token has", "Copy the token once more, and nothing else."
+            "LABEL_STUDIO_API_KEY holds characters that no token has",
+            "Copy the token alone, without spaces and quotes.",
         )
         return
     if label_studio.credential is None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolo_backend.batch.drawing import colours, draw, save
+from yolo_backend.batch.drawing import colours, draw, save, saved_as, spare
 from yolo_backend.batch.files import Files, json_list
 from yolo_backend.engine import Engine
 from yolo_backend.errors import ConfigError
@@ -203,9 +203,18 @@ def test_masks_are_drawn_on_real_pictures(settings: Settings, tmp_path: Path) ->
     picture = files.picture(done.path)
     before, after = picture.pixels[:, :, ::-1], np.asarray(draw(picture, done.prediction.regions, colours(xml)))
     assert 0.01 < (before != after).any(axis=2).mean() < 0.3
-    save(picture, done.prediction.regions, colours(xml), tmp_path / "new" / "photo.png")
+    save(picture, done.prediction.regions, colours(xml), saved_as(tmp_path / "new", Path("photo.png")))
     with Image.open(tmp_path / "new" / "photo.png.jpg") as saved:
         assert saved.size == (picture.width, picture.height)
+
+
+def test_no_picture_is_drawn_over(tmp_path: Path) -> None:
+    pictures = [tmp_path / "a.jpg", tmp_path / "b.png", tmp_path / "drawn" / "a.jpg"]
+    spare(pictures[:2], tmp_path / "drawn", tmp_path)
+    for directory, root in (("", tmp_path), ("sub/..", tmp_path), ("drawn", tmp_path)):
+        with pytest.raises(ConfigError, match="would take the place of"):
+            spare(pictures, tmp_path / directory, root)
+    spare(pictures[1:2], tmp_path, tmp_path)  # as b.png.jpg
 
 
 def test_colours_are_those_of_the_labeling_config() -> None:

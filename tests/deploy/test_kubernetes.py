@@ -233,24 +233,19 @@ def test_the_queue_metric_is_one_that_the_service_has() -> None:
     assert rule["seriesQuery"].startswith(f"{metric}{{")
 
 
-def documented() -> tuple[Manifest, Manifest]:
+def documented() -> tuple[Manifest, str]:
     """The overlay and the patch that docs/deployment.md shows."""
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8"), re.DOTALL)
     (overlay,) = (block for block in blocks if "kind: Kustomization" in block)
     (patch,) = (block for block in blocks if "private-ca" in block)
-    return yaml.safe_load(overlay), yaml.safe_load(patch)
+    return yaml.safe_load(overlay), patch
 
 
 def test_the_overlay_of_the_docs_is_one(tmp_path: Path) -> None:
     shutil.copytree(MANIFESTS, tmp_path / "yolo-backend" / "deploy" / "kubernetes")
     overlay, patch = documented()
-    overlay["patches"] = [
-        {
-            "patch": yaml.safe_dump(
-                {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "yolo"}, **patch}
-            )
-        }
-    ]
+    (tmp_path / "private-ca.yaml").write_text(patch)
+    overlay["patches"] = [{"path": "private-ca.yaml"}]
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     manifests = kustomized(tmp_path)
     validate(manifests, VERSIONS[-1])

@@ -84,14 +84,35 @@ def draw(picture: Picture, regions: Sequence[Region], by_label: Mapping[str, Col
     return image
 
 
+def saved_as(directory: Path, name: Path) -> Path:
+    """Return where the drawing of the picture ``name`` goes; it ends in .jpg."""
+    path = directory / name
+    return path if path.suffix.lower() in (".jpg", ".jpeg") else path.with_name(f"{path.name}.jpg")
+
+
+def spare(pictures: Sequence[Path], directory: Path, root: Path) -> None:
+    """See to it that no picture is drawn over.
+
+    Args:
+        pictures: absolute, links resolved.
+        directory: where drawings go, by the pictures' names in ``root``.
+        root: absolute, links resolved.
+
+    Raises:
+        ConfigError: one would be.
+    """
+    kept = frozenset(pictures)
+    for path in pictures:
+        if path.is_relative_to(root) and (target := saved_as(directory, path.relative_to(root)).resolve()) in kept:
+            raise ConfigError(f"drawings in {directory} would take the place of {target}; name another --save-images")
+
+
 def save(picture: Picture, regions: Sequence[Region], by_label: Mapping[str, Colour], path: Path) -> None:
-    """Write a picture with its regions as a JPEG; its name ends in .jpg.
+    """Write a picture with its regions as a JPEG.
 
     Raises:
         ConfigError: it can't be written.
     """
-    if path.suffix.lower() not in (".jpg", ".jpeg"):
-        path = path.with_name(f"{path.name}.jpg")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draw(picture, regions, by_label).save(path, quality=90)

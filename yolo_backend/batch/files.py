@@ -185,6 +185,8 @@ def json_list(path: Path) -> Iterator[JsonList]:
     Raises:
         ConfigError: the file can't be written.
     """
+    if path.is_dir():
+        raise ConfigError(f"{path} can't be written: it is a directory")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     except OSError as error:
