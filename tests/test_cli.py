@@ -112,7 +112,7 @@ def test_who_stops_it_is_told_what_becomes_of_the_work(tmp_path: Path) -> None:
         [*command, "--root", "/"], cwd=PROJECT_DIR, env=environment(tmp_path), stderr=subprocess.PIPE, text=True
     ) as running:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".tasks.json-*")):  # begun
+        while not any(file.stat().st_size for file in tmp_path.glob(".tasks.json-*")):  # well under way
             assert time.monotonic() < deadline
             time.sleep(0.1)
         running.send_signal(signal.SIGINT)
@@ -120,6 +120,11 @@ def test_who_stops_it_is_told_what_becomes_of_the_work(tmp_path: Path) -> None:
     assert (running.returncode, said.splitlines()[-1]) == (130, "Stopped. Nothing is written to --out.")
     assert not out.exists()
     assert not list(tmp_path.glob(".tasks.json-*"))
+
+
+def test_help_tells_what_is_taken_where_an_option_is_left_out(tmp_path: Path) -> None:
+    for command, default in (("predict", "LOCAL_FILES_DOCUMENT_ROOT, or here"), ("config", "what shows best")):
+        assert default in " ".join(run(tmp_path, command, "--help", COLUMNS="160").stdout.replace("│", " ").split())
 
 
 def test_serve_is_the_service(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def predict(
     root: Annotated[
         Path | None,
         typer.Option(
-            help="Files: the directory that addresses count from.  [default: LOCAL_FILES_DOCUMENT_ROOT, or here]"
+            help="Files: the directory that addresses count from.", show_default="LOCAL_FILES_DOCUMENT_ROOT, or here"
         ),
     ] = None,
     prefix: Annotated[
@@ -82,7 +82,7 @@ def predict(
 ) -> None:
     """Pre-annotate a whole project, or local files.
 
-    It can be stopped at any moment and started again: tasks that have a prediction of this model version are left alone.
+    With --project it can be stopped and started again at will: tasks with a prediction of this version are left alone.
     """
     with _told_in_words("Nothing is written to --out." if files else "The same command goes on from here."):
         settings = _start()
@@ -251,7 +251,9 @@ def models(
 @app.command(name="config")
 def write_or_check_config(
     model: Annotated[str | None, typer.Argument(help="Weights, such as demo-detect.pt.", show_default=False)] = None,
-    tag: Annotated[str | None, typer.Option(help="The control tag.  [default: what shows best what they find]")] = None,
+    tag: Annotated[
+        str | None, typer.Option(help="The control tag.", show_default="what shows best what they find")
+    ] = None,
     check: Annotated[
         Path | None, typer.Option(metavar="F.xml", help="Explain what each tag of this labeling config will do.")
     ] = None,
