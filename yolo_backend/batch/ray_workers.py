@@ -8,7 +8,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from yolo_backend.batch.workers import LocalWorkers
@@ -20,7 +20,8 @@ from yolo_backend.settings import PROJECT_DIR, Settings, load_settings, settings
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 2  # calls to an actor: while one computes, the other fetches
-REVIVAL = 120.0  # seconds for which a lost actor may come back: Ray starts it anew where there is room
+LOSSES = 2  # times that actors may be lost over the same tasks, before one of these is taken for what ends them
+REVIVAL = 120.0  # seconds for which a lost actor may come back: Ray starts it anew
 
 Outcomes = list[tuple[int, Prediction | BackendError]]
 
@@ -72,7 +73,6 @@ class RayWorkers:
             import ray
         except ImportError:
             raise ConfigError("--ray needs Ray: pip install -r requirements-ray.txt") from None
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._ray: Any = ray
         _look_for(address)
@@ -84,35 +84,20 @@ class RayWorkers:
                 log_to_driver=False,
                 runtime_env={"env_vars": {"PYTHONPATH": str(PROJECT_DIR)}},
             )
-        except (ConnectionError, ValueError) as error:
-            raise ConfigError(f"no Ray cluster at {address}: {error}") from None
-        made = ray.remote(Actor)
-        environment = settings_environment()
-        actors: list[Any] = []
-        for node in ray.nodes():
-            gpus = int(node["Resources"].get("GPU", 0))
-            if not node["Alive"] or not node["Resources"].get("CPU"):
-                continue
-            # Elsewhere, if the node is lost and another has room.
-            place = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=True)
-            for _ in range(gpus or 1):
-                options = made.options(
-                    num_cpus=0,
-                    num_gpus=1 if gpus else 0,
-                    max_restarts=-1,
-                    max_concurrency=AT_ONCE,
-                    scheduling_strategy=place,
-                )
-                actors.append(options.remote(environment, labeling_config))
-        if not actors:
+        except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
+            raise ConfigError(f"can't use the Ray cluster at {address}: {error}") from None
+        try:
+            versions = self._versions(self._start(settings_environment(), labeling_config))
+        except (ray.exceptions.RayError, ImportError) as error:
+            raise ConfigError(f"the Ray cluster at {address} can't run this project: {_reason(error)}") from None
+        if not versions:
             raise ConfigError(f"the Ray cluster at {address} has no node with a CPU for its work")
-        versions = set(self._get([actor.version.remote() for actor in actors]))
-        if len(versions) > 1:
+        if len(different := sorted(set(versions.values()))) > 1:
             raise ConfigError(
-                f"the nodes would give predictions of different versions ({', '.join(sorted(versions))}): "
+                f"the nodes would give predictions of different versions ({', '.join(different)}): "
                 "they need the same weights and settings"
             )
-        (self.version,) = versions
+        actors, (self.version,) = list(versions), different
         self.lanes = AT_ONCE * len(actors)
         videos = any(one.object_tag == "Video" for one in make_plan(labeling_config, settings).passes)
         self.chunk = 1 if videos else 16
@@ -122,41 +107,99 @@ class RayWorkers:
         for actor in actors * AT_ONCE:
             self._idle.put(actor)
 
-    def compute(self, tasks: Sequence[Task]) -> Iterable[tuple[int, Prediction | Exception]]:
+    def _start(self, environment: dict[str, str], labeling_config: str) -> list[Any]:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        made = self._ray.remote(Actor)
+        actors: list[Any] = []
+        for node in self._ray.nodes():
+            gpus = int(node["Resources"].get("GPU", 0))
+            if not node["Alive"] or not node["Resources"].get("CPU"):
+                continue
+            # Where its node is lost, an actor goes to another with a free GPU. Without one it is lost too: Ray would put an
+            # actor that needs nothing and may go elsewhere on any node at once, also one without a CPU for it.
+            place = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=gpus > 0)
+            for _ in range(gpus or 1):
+                options = made.options(
+                    num_cpus=0,
+                    num_gpus=1 if gpus else 0,
+                    max_restarts=-1,
+                    max_concurrency=AT_ONCE,
+                    scheduling_strategy=place,
+                )
+                actors.append(options.remote(environment, labeling_config))
+        return actors
+
+    def _versions(self, actors: Sequence[Any]) -> dict[Any, str]:
+        """Wait until the models are loaded, and return the version of each actor that has a node."""
+        versions: dict[Any, str] = {}
+        for actor, version in [(actor, actor.version.remote()) for actor in actors]:
+            try:
+                versions[actor] = self._get(version)
+            except self._ray.exceptions.ActorUnschedulableError:
+                # It takes Ray some ten seconds to notice, or a minute where the network is silent.
+                logger.warning("A node is left out: the Ray cluster has lost it")
+        return versions
+
+    def compute(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Prediction | Exception]]:
         """See `Workers`.
 
         Raises:
             WorkersLostError: no actor is left.
         """
-        while True:
+        for _ in range(LOSSES):
             actor = self._idle.get()
             if actor is None:
                 self._idle.put(None)  # for whoever waits as well
                 raise WorkersLostError("no node of the Ray cluster is left; the same command goes on from here")
             try:
                 outcomes: Outcomes = self._get(actor.compute.remote(tasks))
-            except self._ray.exceptions.RayActorError as error:
-                logger.warning("A Ray actor is lost, its %d tasks are done by others: %s", len(tasks), _first(error))
+            except Exception as error:
+                if not self._tells_of_loss(error):
+                    self._idle.put(actor)
+                    raise
+                logger.warning("A Ray actor is lost, its tasks (%d) are done by others: %s", len(tasks), _reason(error))
                 threading.Thread(target=self._revive, args=(actor,), daemon=True).start()
-                continue
-            self._idle.put(actor)
-            return [(index, self._checked(outcome)) for index, outcome in outcomes]
+            else:
+                self._idle.put(actor)
+                for index, outcome in outcomes:
+                    yield index, self._checked(outcome)
+                return
+        if len(tasks) == 1:
+            yield 0, BackendError(f"Ray actors were lost over it {LOSSES} times; Ray's logs on their nodes say why")
+            return
+        for index, task in enumerate(tasks):
+            for _, by_itself in self.compute([task]):
+                yield index, by_itself
 
     def _checked(self, outcome: Prediction | BackendError) -> Prediction | BackendError:
         if isinstance(outcome, Prediction) and outcome.model_version != self.version:
             return ConfigError(f"the weights on a node have changed: its version is {outcome.model_version}")
         return outcome
 
+    def _tells_of_loss(self, error: Exception) -> bool:
+        """Whether the actor, its node or what it sent is gone; else something went wrong in the actor, which lives on."""
+        exceptions = self._ray.exceptions
+        return isinstance(error, exceptions.RayError) and not isinstance(error, exceptions.RayTaskError)
+
     def _revive(self, actor: Any) -> None:
         until = time.monotonic() + REVIVAL
-        while time.monotonic() < until:
+        reason = ""
+        while (left := until - time.monotonic()) > 0:
             try:
-                self._get(actor.version.remote(), timeout=until - time.monotonic())
-            except (self._ray.exceptions.RayActorError, self._ray.exceptions.GetTimeoutError):
+                version = self._get(actor.version.remote(), timeout=left)
+            except Exception as error:
+                reason = _reason(error)
+                if isinstance(error, self._ray.exceptions.ActorUnschedulableError):
+                    break  # its node is lost
                 time.sleep(1)
             else:
-                self._idle.put(actor)
-                return
+                if version == self.version:
+                    self._idle.put(actor)
+                    return
+                reason = f"its version is {version} now"
+                break
+        logger.warning("A lost Ray actor doesn't come back: %s", reason)
         with self._lock:
             self._left -= 1
             if not self._left:
@@ -186,5 +229,7 @@ def _sendable(error: Exception) -> BackendError:
     return BackendError(f"{type(error).__name__}: {error}")
 
 
-def _first(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def _reason(error: Exception) -> str:
+    """Say in a line why; where an actor's code failed, the last line of its traceback."""
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    return said[-1 if "ray::" in said[0] else 0].strip()
