@@ -1,4 +1,4 @@
-"""What runs on the nodes of a Ray cluster, here without one; tests/e2e/cluster/test_ray.py has a real one."""
+"""What runs on the nodes of a Ray cluster, here without one; tests/e2e/test_ray.py has a real one."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,11 @@ from .service import service_environment
 
 PHOTOS = REPOSITORY / "examples" / "images"
 IMAGES = sorted(path.name for path in PHOTOS.glob("*.jpg"))
+
+
+def number_of_tasks(few: int) -> int:
+    """How many tasks a whole project has: as few as a test needs, or as many as PROJECT_TASKS says."""
+    return int(os.environ.get("PROJECT_TASKS") or few)
 
 
 class Command:
@@ -42,21 +48,27 @@ class Command:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGABRT)
-            self.process.wait()
-            raise AssertionError(f"it hasn't ended after {timeout:g} s:\n{self.output}") from None
+            raise self._hangs(timeout) from None
         finally:
             self.process.kill()
 
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until it is so; the process must not have ended by then."""
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 300) -> None:
+        """Wait until it is so; the process must not have ended by then. One that takes too long says the same."""
+        until = time.monotonic() + timeout
         try:
             while not condition():
                 assert self.process.poll() is None, f"it has ended:\n{self.output}"
+                if time.monotonic() > until:
+                    raise self._hangs(timeout)
                 time.sleep(0.05)
         except BaseException:
             self.process.kill()
             raise
+
+    def _hangs(self, seconds: float) -> AssertionError:
+        self.process.send_signal(signal.SIGABRT)
+        self.process.wait()
+        return AssertionError(f"it hasn't come this far in {seconds:g} s:\n{self.output}")
 
     def kill_when(self, condition: Callable[[], bool]) -> None:
         """SIGKILL as soon as it is so."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import pytest
 
 from tests.conftest import Asked, WebServer, answer
 
-from .command import IMAGES, PHOTOS, Command, contents, project_of, run, settings_for
+from .command import IMAGES, PHOTOS, Command, contents, number_of_tasks, project_of, run, settings_for
 from .configs import codes_config
 from .conftest import StartService
 from .installation import REPOSITORY
@@ -25,7 +24,7 @@ from .processes import ServerProcess
 
 logger = logging.getLogger(__name__)
 
-TASKS = int(os.environ.get("PROJECT_TASKS") or 240)
+TASKS = number_of_tasks(240)
 DELAY = 0.5  # seconds that an image takes to come, so that no machine is too fast to be killed on the way
 
 
@@ -97,7 +96,8 @@ def test_killed_twice_with_label_studio_restarted_between(
 def test_shards_make_what_one_process_makes(
     label_studio: LabelStudio, settings: dict[str, str], tmp_path: Path
 ) -> None:
-    project = project_of(label_studio, 40)
+    tasks = number_of_tasks(40)
+    project = project_of(label_studio, tasks)
     assert run(tmp_path / "alone.txt", "predict", "--project", str(project), **settings)[0] == 0
     alone = contents(label_studio.predictions(project))
     assert {len(held) for held in alone.values()} == {1}
@@ -108,7 +108,8 @@ def test_shards_make_what_one_process_makes(
     ]
     for command in commands:
         assert command.wait() == 0, command.output
-        assert re.search(r"^ +10  predicted", command.output, re.MULTILINE)
+        assert re.search(rf"^ +{tasks // 4}  predicted", command.output, re.MULTILINE), command.output
+    logger.info("%s", [command.output for command in commands])
     assert contents(label_studio.predictions(project)) == alone
 
 
