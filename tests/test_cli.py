@@ -72,8 +72,9 @@ def test_models_and_configs(tmp_path: Path) -> None:
     assert "nearest: qr_code" in checked.stdout
 
 
-def test_a_misspelt_setting_is_told(tmp_path: Path) -> None:
-    listed = run(tmp_path, "models", MODEL_SCORE_TRESHOLD="0.3")
+def test_settings_that_can_not_be_right_are_told(tmp_path: Path) -> None:
+    listed = run(tmp_path, "models", MODEL_SCORE_TRESHOLD="0.3", MODEL_ROOT=str(tmp_path / "nowhere"))
+    assert f"there is no directory {tmp_path / 'nowhere'}; only the bundled weights" in listed.stderr
     assert listed.stderr.count("is MODEL_SCORE_THRESHOLD meant?") == 1
     examined = run(
         tmp_path, "doctor", MODEL_SCORE_TRESHOLD="0.3", DEFAULT_POSE_MODEL="/a.pt", DEFAULT_OBB_MODEL="../a.pt"

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from yolo_backend.errors import BackendError, ConfigError, LabelStudioError, WorkersLostError
-from yolo_backend.log import configure_logging, formatter, log_misspelt
+from yolo_backend.log import configure_logging, formatter, log_doubts
 from yolo_backend.media.transport import shortened
 from yolo_backend.settings import PROJECT_DIR, Settings, load_settings, settings_page
 
@@ -313,7 +313,7 @@ def _start() -> Settings:
         handler = RichHandler(console=stderr, show_time=False, show_level=False, show_path=False)
         handler.setFormatter(formatter(settings))
         logging.getLogger().handlers = [handler]
-    log_misspelt()
+    log_doubts(settings)
     # As Ctrl-C: what is computed is still posted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return settings

@@ -110,10 +110,14 @@ def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
     logger.error("The thread %s has ended", ended.thread.name if ended.thread else "?", exc_info=ended.exc_value)
 
 
-def log_misspelt() -> None:
-    """Warn of variables in the environment that were most likely meant to be settings."""
+def log_doubts(settings: Settings) -> None:
+    """Warn of what in the environment can't be right."""
     for problem in misspelt(os.environ):
         logger.warning("%s", problem)
+    if not settings.model_root.is_dir():
+        logger.warning(
+            "MODEL_ROOT: there is no directory %s; only the bundled weights can be used", settings.model_root
+        )
 
 
 def log_settings(settings: Settings) -> None:
@@ -127,10 +131,6 @@ def log_settings(settings: Settings) -> None:
         "on" if settings.basic_auth_user else "off",
         settings.model_score_threshold,
     )
-    log_misspelt()
-    if not settings.model_root.is_dir():
-        logger.warning(
-            "MODEL_ROOT: there is no directory %s; only the bundled weights can be used", settings.model_root
-        )
+    log_doubts(settings)
     # Warns of a key that can't be used.
     LabelStudio.from_settings(settings)
