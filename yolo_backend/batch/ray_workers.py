@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import queue
@@ -103,6 +104,10 @@ class RayWorkers:
         self.chunk = 1 if videos else 16
         self._left = self.lanes
         self._lock = threading.Lock()
+        self._reviving: list[threading.Thread] = []
+        self._closing = threading.Event()
+        # Ray ends with status 1 a process in which it is asked for something after its own shutdown, which is later.
+        atexit.register(self._close)
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for actor in actors * AT_ONCE:
             self._idle.put(actor)
@@ -159,7 +164,9 @@ class RayWorkers:
                     self._idle.put(actor)
                     raise
                 logger.warning("A Ray actor is lost, its tasks (%d) are done by others: %s", len(tasks), _reason(error))
-                threading.Thread(target=self._revive, args=(actor,), daemon=True).start()
+                reviving = threading.Thread(target=self._revive, args=(actor,), daemon=True)
+                self._reviving.append(reviving)
+                reviving.start()
             else:
                 self._idle.put(actor)
                 for index, outcome in outcomes:
@@ -183,27 +190,39 @@ class RayWorkers:
         return isinstance(error, exceptions.RayError) and not isinstance(error, exceptions.RayTaskError)
 
     def _revive(self, actor: Any) -> None:
+        exceptions = self._ray.exceptions
         until = time.monotonic() + REVIVAL
-        reason = ""
-        while (left := until - time.monotonic()) > 0:
+        call, reason = None, f"Ray hasn't started it anew in {REVIVAL:g} s"
+        while time.monotonic() < until and not self._closing.is_set():
             try:
-                version = self._get(actor.version.remote(), timeout=left)
+                call = actor.version.remote() if call is None else call
+                version = self._get(call, timeout=1)
+            except exceptions.GetTimeoutError:
+                continue
+            except exceptions.ActorUnschedulableError:
+                reason = "its node is lost"
+                break
             except Exception as error:
-                reason = _reason(error)
-                if isinstance(error, self._ray.exceptions.ActorUnschedulableError):
-                    break  # its node is lost
-                time.sleep(1)
+                call, reason = None, _reason(error)
+                self._closing.wait(1)
             else:
                 if version == self.version:
                     self._idle.put(actor)
                     return
                 reason = f"its version is {version} now"
                 break
+        if self._closing.is_set():
+            return
         logger.warning("A lost Ray actor doesn't come back: %s", reason)
         with self._lock:
             self._left -= 1
             if not self._left:
                 self._idle.put(None)
+
+    def _close(self) -> None:
+        self._closing.set()
+        for reviving in self._reviving:
+            reviving.join()
 
     def _get(self, result: Any, timeout: float | None = None) -> Any:
         try:
