@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,15 @@ def test_a_key_that_is_more_than_a_token_is_told(tmp_path: Path, key: str) -> No
     assert "0123456789abcdef" not in done.stderr
 
 
-def test_who_stops_it_is_told_what_becomes_of_the_work(tmp_path: Path) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What is started heeds SIGINT, also if the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_who_stops_it_is_told_what_becomes_of_the_work(tmp_path: Path, interruptible: None) -> None:
     shutil.copyfile(PHOTO, tmp_path / "photo.jpg")
     for number in range(2000):
         (tmp_path / f"{number}.jpg").hardlink_to(tmp_path / "photo.jpg")

@@ -166,6 +166,19 @@ def test_processes_share_a_file(tmp_path: Path) -> None:
         assert [cache.get(str(process), str(n)) for n in range(50)] == [f"{process}-{n}" for n in range(50)]
 
 
+def test_a_new_file_may_be_opened_by_all_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begin = threading.Barrier(6)
+
+    def opened(number: int) -> None:
+        cache = create_cache("sqlite", tmp_path / f"{number // begin.parties}")
+        begin.wait()
+        cache.set("1", "key", "value")
+
+    with ThreadPoolExecutor(begin.parties) as pool:
+        list(pool.map(opened, range(40 * begin.parties)))
+    assert not caplog.records
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_cache_survives_a_fork(tmp_path: Path) -> None:
     # The lock is held by the parent at the moment of the fork, as another thread's request would hold it.
