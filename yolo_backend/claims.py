@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import uuid4
 
+from label_studio_ml.cache import write_ahead
+
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
@@ -113,30 +115,13 @@ class Claims:
 
 def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    _write_ahead(connection)
+    write_ahead(connection, BUSY_SECONDS)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute(
         "CREATE TABLE IF NOT EXISTS claim (delivery TEXT PRIMARY KEY, process TEXT NOT NULL, pid INTEGER NOT NULL, "
         "arrived REAL NOT NULL, posted REAL) WITHOUT ROWID"
     )
     return connection
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Let readers go on while another process writes.
-
-    Of several who ask for that in a new file at the same moment, SQLite refuses some at once, whatever the timeout.
-    """
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
 
 
 def _holds(pid: int, posted: float | None, now: float) -> bool:

@@ -261,7 +261,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     # Guarded by the cache's lock, so threads may share it.
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        _write_ahead(connection)
+        write_ahead(connection, _BUSY_SECONDS)
         connection.execute("PRAGMA synchronous = NORMAL")
         for statement in _SCHEMA:
             connection.execute(statement)
@@ -271,12 +271,19 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
+def write_ahead(connection: sqlite3.Connection, seconds: float) -> None:
     """Let readers go on while another process writes.
 
     Of several who ask for that in a new file at the same moment, SQLite refuses some at once, whatever the timeout.
+
+    Args:
+        connection: to the file.
+        seconds: for which others may keep it locked.
+
+    Raises:
+        sqlite3.Error: it can't be used, or is locked for longer.
     """
-    deadline = time.monotonic() + _BUSY_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
