@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from yolo_backend.errors import ConfigError
 
@@ -26,6 +27,11 @@ class Label:
     names: tuple[str, ...]
     path: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what of the label changes an answer, ready for JSON."""
+        nested = {"path": list(self.path)} if len(self.path) > 1 else {}
+        return {"value": self.value, "names": list(self.names), **nested}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,8 @@ from yolo_backend.settings import Settings
 
 PROBLEMS = 100  # of a labeling config that are said
 PROBLEM_LENGTH = 500  # characters
+FINGERPRINT_FORMAT = 1
+"""Part of every model version. Raise it when the same labeling config and weights give other regions than before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +75,10 @@ class Plan:
         that changes an answer: another version means that predictions may differ, the same that they don't.
         """
         names = list(dict.fromkeys(one.weights for one in self.passes))
+        weights_of = {control.name: one.weights for one in self.passes for control in one.controls}
         state = {
-            "controls": [repr(control) for control in self.controls],
+            "format": FINGERPRINT_FORMAT,
+            "controls": [control.fingerprint() | {"weights": weights_of[control.name]} for control in self.controls],
             "weights": {name: weights.digest(name) for name in names},
         }
         digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()

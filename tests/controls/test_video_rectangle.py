@@ -1,3 +1,4 @@
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -127,7 +128,7 @@ class TestConfig:
             config('model_tracker="ocsort"'),
             config('model_keyframe_tolerance="1"'),
         ]
-        assert len({repr(control(xml)) for xml in variants}) == len(variants)
+        assert len({json.dumps(control(xml).fingerprint()) for xml in variants}) == len(variants)
 
 
 def watched(

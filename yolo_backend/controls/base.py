@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from yolo_backend.controls.attributes import Attribute, attribute, read_attributes, unknown_attributes
+from yolo_backend.controls.attributes import (
+    Attribute,
+    attribute,
+    declared_attributes,
+    read_attributes,
+    unknown_attributes,
+)
 from yolo_backend.controls.classes import ClassMap, match_classes
 from yolo_backend.inference.tiles import Tiling
 from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag, Source
@@ -25,6 +31,8 @@ Region = dict[str, Any]
 """One region as Label Studio's JSON has it; its ``id`` is unique within the task until the answer is put together."""
 
 LABEL_THRESHOLDS = ("model_score_threshold", "score_threshold")
+STATED_ELSEWHERE = frozenset({"model_path", "model_score_threshold", "model_skip"})
+"""Attributes that act through something else in a fingerprint: the weights, and the threshold of each label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +176,31 @@ class Control(ABC):
     def held(self) -> tuple[Control, ...]:
         """Controls that this one fills in too; they are filled in alone where its weights are no good for it."""
         return ()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what changes the regions of this control, ready for JSON; the model version is a digest over it.
+
+        It is stated in the words of the labeling config, not of this code, and attributes at their defaults are left out:
+        neither a renamed class nor a new attribute may change anybody's version. A control with fields beside its
+        attributes adds those. The weights are not part of it.
+        """
+        attributes = {
+            name: value
+            for name, _, default in declared_attributes(type(self))
+            if name not in STATED_ELSEWHERE and (value := getattr(self, name)) != default
+        }
+        return {
+            "tag": self.shape_tag if self.labels_name else self.tag,
+            "name": self.name,
+            "toName": self.to_name,
+            "valueList" if self.source.pages else "value": self.source.value,
+            "labels": [
+                label.fingerprint() | {"threshold": threshold}
+                for label, threshold in zip(self.labels, self.label_thresholds, strict=True)
+            ],
+            **({"labels_name": self.labels_name} if self.labels_name else {}),
+            **attributes,
+        }
 
     def problems_with(self, task: str, points: int = 0) -> list[str]:
         """Say in words what weights can't give, though they can be used.

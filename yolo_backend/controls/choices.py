@@ -55,6 +55,11 @@ class ClassControl(ImageControl):
             )
         return made.with_fields({"per_item": "peritem" in on, "model_tile": None}), problems
 
+    def fingerprint(self) -> dict[str, Any]:
+        """See `Control.fingerprint`."""
+        extra = {"most": self.most} if self.most != 1 else {}
+        return super().fingerprint() | extra | ({"perItem": True} if self.per_item else {})
+
     def chosen(self, result: Detections) -> list[Found]:
         """Return the labels of the likeliest classes above their thresholds, the likeliest first, at most `most`."""
         scores = result.probabilities

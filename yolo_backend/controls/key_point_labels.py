@@ -85,6 +85,14 @@ class KeyPointLabels(ImageControl):
             extra["boxes"] = _box_control(made, shown, config, settings)
         return made.with_fields(extra), problems
 
+    def fingerprint(self) -> dict[str, Any]:
+        """See `Control.fingerprint`."""
+        points = [
+            {"value": point.label.value, "threshold": point.threshold, "index": point.model_index, "of": point.classes}
+            for point in self.points
+        ]
+        return super().fingerprint() | {"points": points} | ({"boxes": self.boxes.fingerprint()} if self.boxes else {})
+
     @property
     def held(self) -> tuple[Control, ...]:
         """The rectangle control whose boxes come from this control's weights."""

@@ -40,6 +40,10 @@ class VideoControl(Control):
             control = control.with_fields({"frame_rate": attributes.get("framerate")})
         return control, problems
 
+    def fingerprint(self) -> dict[str, Any]:
+        """See `Control.fingerprint`."""
+        return super().fingerprint() | ({"frameRate": self.frame_rate} if self.frame_rate is not None else {})
+
     @abstractmethod
     def observer(self, names: Mapping[int, str], data: Mapping[str, Any]) -> Observer:
         """Return what watches one video for this control.

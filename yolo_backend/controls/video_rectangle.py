@@ -89,6 +89,10 @@ class VideoRectangle(VideoControl):
         parameters, unusable = tracker_parameters(attributes, name, owner=str(tag))
         return made.with_fields({"model_tracker": name, "tracker_parameters": parameters}), problems + unusable
 
+    def fingerprint(self) -> dict[str, Any]:
+        """See `Control.fingerprint`."""
+        return super().fingerprint() | {f"{self.model_tracker}_{key}": value for key, value in self.tracker_parameters}
+
     @property
     def all_tracker_parameters(self) -> dict[str, Parameter]:
         """Every parameter of the tracker, set or not."""
