@@ -17,6 +17,7 @@ check: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory audit
 
 # Known holes in what the image has. A question for a hole that is known shows whether the service answers at all.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from label_studio_ml.api import init_app
 
 from model import YOLO
-from yolo_backend.dispatch import get_dispatcher
-from yolo_backend.log import configure_logging, log_settings
-from yolo_backend.routes import add_routes
+from yolo_backend.observability.logging import configure_logging
+from yolo_backend.serving.dispatcher import get_dispatcher
+from yolo_backend.serving.routes import add_routes
+from yolo_backend.serving.startup import log_settings
 from yolo_backend.settings import get_settings
 
 settings = get_settings()

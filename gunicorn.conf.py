@@ -24,8 +24,8 @@ if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
 from gunicorn.glogging import Logger
 
 from yolo_backend.errors import ConfigError
-from yolo_backend.log import catch_all, formatter
-from yolo_backend.request_id import NONE, request_id
+from yolo_backend.observability.logging import catch_all, formatter
+from yolo_backend.observability.request_id import NONE, request_id
 from yolo_backend.settings import get_settings
 
 SPARE = 3  # seconds before gunicorn kills a worker that doesn't end
@@ -48,7 +48,7 @@ class Log(Logger):
 
 logger_class = Log
 bind = f"0.0.0.0:{settings.port}"
-worker_class = "yolo_backend.worker.Worker"
+worker_class = "yolo_backend.serving.gunicorn_worker.Worker"
 workers = settings.workers
 # More than predict requests may have, so that Label Studio's handshakes always find one.
 threads = settings.max_concurrent_predicts + 32
@@ -72,8 +72,8 @@ def on_starting(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Import what models need while nobody waits for it yet, and learn of the end in time to answer what is ready."""
-    from yolo_backend import metrics
-    from yolo_backend.dispatch import get_dispatcher
+    from yolo_backend.observability import metrics
+    from yolo_backend.serving.dispatcher import get_dispatcher
 
     catch_all()
 
@@ -99,7 +99,7 @@ def post_request(worker: Any, request: Any, environ: Any, response: Any) -> None
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Post what is left, then end at once: taking the libraries down piece by piece takes seconds."""
-    from yolo_backend.dispatch import get_dispatcher
+    from yolo_backend.serving.dispatcher import get_dispatcher
 
     get_dispatcher().close()
     logging.shutdown()

@@ -11,12 +11,12 @@ from label_studio_ml.model import LabelStudioMLBase
 from label_studio_ml.response import ModelResponse
 from label_studio_sdk.label_interface.objects import PredictionValue
 
-from yolo_backend.dispatch import get_dispatcher
-from yolo_backend.drawn import without_drawn
 from yolo_backend.errors import MediaError
-from yolo_backend.label_studio import LabelStudio
-from yolo_backend.plan import Plan
-from yolo_backend.routes import asked_now
+from yolo_backend.label_studio.client import LabelStudio
+from yolo_backend.pipeline.interactive import without_drawn
+from yolo_backend.pipeline.plan import Plan
+from yolo_backend.serving.context import asked_now
+from yolo_backend.serving.dispatcher import get_dispatcher
 
 logger = logging.getLogger(__name__)
 

@@ -43,8 +43,8 @@ def operator() -> FlaskClient:
     from label_studio_ml.api import init_app
 
     from model import YOLO
-    from yolo_backend.dispatch import get_dispatcher
-    from yolo_backend.routes import add_routes
+    from yolo_backend.serving.dispatcher import get_dispatcher
+    from yolo_backend.serving.routes import add_routes
 
     app = init_app(YOLO, "operator", "secret")
     add_routes(app, get_dispatcher())

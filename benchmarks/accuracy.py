@@ -27,8 +27,8 @@ from label_studio_sdk.converter.brush import decode_rle
 from scenes import HELD_OUT, Scene, draw_scene
 from scenes.datasets import cut_crops
 from scenes.scene import SceneObject
-from yolo_backend.engine import Engine
-from yolo_backend.label_studio import LabelStudio
+from yolo_backend.label_studio.client import LabelStudio
+from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import PROJECT_DIR, Settings
 
 SEED = 2024

@@ -536,7 +536,7 @@ def measure(
 def large(bench: Bench, directory: Path, names: Sequence[str]) -> None:
     """Print the row of large JPEGs: decode, letterbox and run `demo-detect.pt`, in this process."""
     from yolo_backend.inference import Model
-    from yolo_backend.inference.networks import OpenVINONetwork
+    from yolo_backend.inference.backends.openvino import OpenVINONetwork
     from yolo_backend.media.decode import decode
 
     network = next((directory / "data" / "openvino").glob("demo-detect-*_openvino_model"))
@@ -605,7 +605,7 @@ def flat(bench: Bench, names: Sequence[str], config: str) -> None:
 
 
 def _shape(path: Path) -> tuple[int, int]:
-    from yolo_backend.inference.letterbox import Letterbox
+    from yolo_backend.inference.preprocess import Letterbox
 
     image = cv2.imread(str(path))
     assert image is not None

@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 
 from scenes import Scene, draw_sheet
-from yolo_backend.engine import Engine
-from yolo_backend.label_studio import LabelStudio
+from yolo_backend.label_studio.client import LabelStudio
+from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import Settings
 
 SIZE = (4000, 3000)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.video.scores import CLIPS, predict, tracking_config
-from yolo_backend.engine import Engine
 from yolo_backend.inference.library import ultralytics
+from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import BUNDLED_MODELS, Settings
 
 ROUNDS = 5

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.video.scores import CLIPS, frame_iou, predict, score_regions, timeline_config, tracking_config, truth_of
-from yolo_backend.engine import Engine
+from yolo_backend.inference.tracking import trackers
+from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import Settings
-from yolo_backend.video.tracking import trackers
 
 
 def follow(engine: Engine, names: Sequence[str]) -> None:

@@ -21,9 +21,9 @@ import numpy as np
 
 from tests.video.clips import write_clip
 from tests.video.scores import CLIPS, LABELS, VIDEO, predict
-from yolo_backend.engine import Engine
+from yolo_backend.media.video import read_frames
+from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import Settings
-from yolo_backend.video.frames import read_frames
 
 RATE = 25
 CONFIG = f"""<View><Labels name="label" toName="video">{LABELS}</Labels>{VIDEO}

@@ -1,5 +1,5 @@
 """`python -m yolo_backend`."""
 
-from yolo_backend.cli import app
+from yolo_backend.cli.main import app
 
 app()

@@ -12,10 +12,10 @@ from PIL import Image
 
 from yolo_backend.batch.drawing import colours, draw, save, saved_as, spare
 from yolo_backend.batch.files import Files, json_list
-from yolo_backend.engine import Engine
 from yolo_backend.errors import ConfigError
-from yolo_backend.label_studio import LabelStudio
+from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media import Picture
+from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import PROJECT_DIR, Settings
 
 EXAMPLES = PROJECT_DIR / "examples"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import free_port
-from yolo_backend.batch.ray_workers import Actor, RayWorkers
-from yolo_backend.engine import Prediction
+from yolo_backend.batch.ray import Actor, RayWorkers
 from yolo_backend.errors import BackendError, ConfigError
 from yolo_backend.settings import PROJECT_DIR, Settings, settings_environment
+from yolo_backend.tasks import Prediction
 
 CONFIG = (PROJECT_DIR / "examples" / "RectangleLabels.xml").read_text()
 PHOTOS = PROJECT_DIR / "examples" / "images"

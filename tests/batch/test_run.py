@@ -8,14 +8,14 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from tests.batch.fake_label_studio import FakeLabelStudio, reply
 from tests.conftest import WebServer
+from tests.label_studio.fake_server import FakeLabelStudio, reply
 from yolo_backend.batch import run as run_module
-from yolo_backend.batch.project import Project, Selection
 from yolo_backend.batch.report import reasons
 from yolo_backend.batch.run import Report, Run
-from yolo_backend.engine import Prediction, Task
 from yolo_backend.errors import LabelStudioError, MediaError
+from yolo_backend.label_studio.project import Project, Selection
+from yolo_backend.tasks import Prediction, Task
 
 VERSION = "demo-1"
 SELECTION = Selection(version=VERSION)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from yolo_backend.controls.classes import ClassMap, label_map, match_classes
-from yolo_backend.labeling_config import Label
+from yolo_backend.label_studio.labeling_config import Label
 
 COCO = {0: "person", 1: "car", 2: "traffic light", 3: "Truck", 4: "cat"}
 

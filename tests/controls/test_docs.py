@@ -6,9 +6,9 @@ import pytest
 
 from yolo_backend.controls import CONTROLS, ImageControl
 from yolo_backend.controls.attributes import attribute_table, declared_attributes
-from yolo_backend.plan import make_plan
+from yolo_backend.inference.tracking import trackers
+from yolo_backend.pipeline.plan import make_plan
 from yolo_backend.settings import PROJECT_DIR, Settings
-from yolo_backend.video.tracking import trackers
 
 PAGE = PROJECT_DIR / "docs" / "tags.md"
 EXAMPLES = sorted((PROJECT_DIR / "examples").glob("*.xml"))

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from label_studio_sdk.converter.brush import decode_rle
 
-from yolo_backend.controls import ImageControl, Region
+from yolo_backend.controls import ImageControl
 from yolo_backend.inference import Detections, Model
-from yolo_backend.inference.networks import load_network
+from yolo_backend.inference.backends.loading import load_network
 from yolo_backend.media import Picture
-from yolo_backend.plan import make_plan
+from yolo_backend.pipeline.plan import make_plan
 from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR, Settings
+from yolo_backend.tasks import Region
 
 PHOTOS = ("photo-01.jpg", "photo-07.jpg", "photo-18.jpg", "photo-19.jpg")
 LABELS = '<Label value="qr_code"/><Label value="barcode"/>'

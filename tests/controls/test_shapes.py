@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from label_studio_sdk.converter.brush import decode_rle
 
-from yolo_backend.controls import ImageControl, Region
+from yolo_backend.controls import ImageControl
 from yolo_backend.controls.boxes import about_corner
 from yolo_backend.controls.polygon_labels import outline
 from yolo_backend.inference.detections import Detections, Masks, SharedMasks
-from yolo_backend.inference.letterbox import Letterbox
-from yolo_backend.inference.outputs import _hulls
+from yolo_backend.inference.postprocess import _hulls
+from yolo_backend.inference.preprocess import Letterbox
 from yolo_backend.media import Picture
-from yolo_backend.plan import make_plan
+from yolo_backend.pipeline.plan import make_plan
 from yolo_backend.settings import Settings
+from yolo_backend.tasks import Region
 
 WIDTH, HEIGHT = 800, 400
 NAMES = {0: "cat", 1: "dog", 2: "fish"}

@@ -11,14 +11,14 @@ from ultralytics.nn.tasks import ClassificationModel
 from tests.video.clips import write_clip
 from tests.video.scenes import BLANK
 from tests.video.scores import CLIPS, frame_iou, predict, timeline_config, truth_of
-from yolo_backend.controls import Region
 from yolo_backend.controls.timeline_labels import TimelineLabels
-from yolo_backend.engine import Engine
 from yolo_backend.inference import Detections
-from yolo_backend.label_studio import LabelStudio
-from yolo_backend.plan import make_plan
+from yolo_backend.label_studio.client import LabelStudio
+from yolo_backend.media.video import Frame
+from yolo_backend.pipeline.engine import Engine
+from yolo_backend.pipeline.plan import make_plan
 from yolo_backend.settings import Settings
-from yolo_backend.video.frames import Frame
+from yolo_backend.tasks import Region
 
 NAMES = {0: "rain", 1: "snow", 2: "sun", 3: "dry"}
 LABELS = '<Label value="Wet" predicted_values="rain, snow"/><Label value="sun" model_score_threshold="0.4"/>'

@@ -11,14 +11,15 @@ from tests.video.clips import write_clip
 from tests.video.drawn import drawn_box
 from tests.video.scenes import BLANK, NAMES, Seen, moving, result
 from tests.video.scores import CLIPS, score_regions, truth_of
-from yolo_backend.controls import Region, VideoControl
+from yolo_backend.controls import VideoControl
 from yolo_backend.controls.video_rectangle import VideoRectangle
-from yolo_backend.engine import Engine
-from yolo_backend.label_studio import LabelStudio
-from yolo_backend.plan import make_plan
+from yolo_backend.inference.tracking import trackers
+from yolo_backend.label_studio.client import LabelStudio
+from yolo_backend.media.video import Frame, read_frames
+from yolo_backend.pipeline.engine import Engine
+from yolo_backend.pipeline.plan import make_plan
 from yolo_backend.settings import Settings
-from yolo_backend.video.frames import Frame, read_frames
-from yolo_backend.video.tracking import trackers
+from yolo_backend.tasks import Region
 
 LABELS = '<Label value="Car" predicted_values="car"/><Label value="Truck" predicted_values="truck"/>'
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from yolo_backend.settings import Settings, environment_name, load_settings
+from yolo_backend.settings import Settings, load_settings
+from yolo_backend.settings.environment import environment_name
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "examples" / "images"

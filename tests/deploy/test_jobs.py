@@ -12,8 +12,9 @@ import pytest
 
 from tests.deploy.manifests import MANIFESTS, Manifest, kustomized, of_kind, rendered
 from yolo_backend import __version__
-from yolo_backend.cli import Exit
-from yolo_backend.settings import Settings, environment_name
+from yolo_backend.cli.main import Exit
+from yolo_backend.settings import Settings
+from yolo_backend.settings.environment import environment_name
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,10 @@ from label_studio_ml.api import init_app
 from model import YOLO
 from tests.deploy.manifests import MANIFESTS, Manifest, container, kustomized, of_kind, rendered
 from yolo_backend import __version__
-from yolo_backend.dispatch import get_dispatcher
-from yolo_backend.routes import add_routes
-from yolo_backend.settings import Settings, environment_name, load_settings
+from yolo_backend.serving.dispatcher import get_dispatcher
+from yolo_backend.serving.routes import add_routes
+from yolo_backend.settings import Settings, load_settings
+from yolo_backend.settings.environment import environment_name
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

@@ -15,8 +15,8 @@ from label_studio_ml.api import init_app
 from prometheus_client.parser import text_string_to_metric_families
 
 from model import YOLO
-from yolo_backend.dispatch import get_dispatcher
-from yolo_backend.routes import add_routes
+from yolo_backend.serving.dispatcher import get_dispatcher
+from yolo_backend.serving.routes import add_routes
 
 ROOT = Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "deploy" / "monitoring"

@@ -17,10 +17,10 @@ from unittest.mock import patch
 import numpy as np
 
 from _wsgi import app
-from yolo_backend.controls import Region
 from yolo_backend.controls.rectangle_labels import RectangleLabels
 from yolo_backend.inference import Detections, Model
 from yolo_backend.media import Picture
+from yolo_backend.tasks import Region
 
 __all__ = ["UNBEARABLE", "UNDRAWABLE", "app"]
 

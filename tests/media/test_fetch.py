@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import answer
-from yolo_backend import label_studio as label_studio_module
 from yolo_backend.errors import MediaError
-from yolo_backend.label_studio import LabelStudio
+from yolo_backend.label_studio import credentials
+from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media import MediaLoader
 from yolo_backend.media.fetch import MAX_REDIRECTS, stream
 from yolo_backend.media.sources import OnDisk, locate
@@ -556,7 +556,7 @@ def guarded(web: Any) -> Iterator[Guarded]:
         return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.c2ln"
 
     yield Guarded(web, jwt)
-    label_studio_module._exchanges.clear()
+    credentials._exchanges.clear()
 
 
 def test_personal_access_token(web: Any, guarded: Guarded) -> None:

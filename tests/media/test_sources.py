@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from yolo_backend.errors import MediaError
-from yolo_backend.label_studio import LabelStudio
+from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media.sources import Inline, OnDisk, Remote, locate
 
 HERE = LabelStudio(url="http://ls/sub")

@@ -11,8 +11,8 @@ import pytest
 
 from yolo_backend.controls import Control
 from yolo_backend.inference import WeightsStore
-from yolo_backend.labeling_config import Label
-from yolo_backend.plan import make_plan
+from yolo_backend.label_studio.labeling_config import Label
+from yolo_backend.pipeline.plan import make_plan
 from yolo_backend.settings import PROJECT_DIR, Settings
 
 GOLDEN = Path(__file__).with_name("golden_versions.json")

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, settings
 from label_studio_ml.api import init_app
 
 from model import YOLO
-from yolo_backend import dispatch, engine
-from yolo_backend.dispatch import Dispatcher
-from yolo_backend.engine import Engine
-from yolo_backend.routes import add_routes
+from yolo_backend.pipeline import engine
+from yolo_backend.pipeline.engine import Engine
+from yolo_backend.serving import dispatcher as dispatcher_module
+from yolo_backend.serving.dispatcher import Dispatcher
+from yolo_backend.serving.routes import add_routes
 from yolo_backend.settings import Settings
 
 RIGHT = ("annotator", "right password")
@@ -39,7 +40,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
 
     def make(**settings: Any) -> Flask:
         dispatcher = Dispatcher(Engine(Settings(model_dir=tmp_path, **settings)))
-        monkeypatch.setattr(dispatch, "get_dispatcher", lambda: dispatcher)
+        monkeypatch.setattr(dispatcher_module, "get_dispatcher", lambda: dispatcher)
         monkeypatch.setattr("model.get_dispatcher", lambda: dispatcher)
         monkeypatch.setattr(engine, "get_engine", lambda: dispatcher.engine)
         app = init_app(YOLO, *RIGHT)

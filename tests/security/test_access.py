@@ -16,8 +16,8 @@ from werkzeug.test import TestResponse
 from model import YOLO
 from tests.conftest import WebServer
 from tests.security.conftest import RIGHT, Start
-from yolo_backend import dispatch
-from yolo_backend.routes import add_routes
+from yolo_backend.serving import dispatcher
+from yolo_backend.serving.routes import add_routes
 
 PROJECT = {"id": 4, "created_at": "2026-11-22T07:43:08.000000Z"}
 KEY = "4.1795333388"
@@ -113,7 +113,7 @@ def test_numbers_alone_for_who_needs_no_password(start: Start, web: WebServer) -
     """Without a password set, everybody may ask; names of projects, weights and files are the operator's alone."""
     app = start(default_detect_model="demo-detect.pt", label_studio_url=web.url)
     open_app = init_app(YOLO)
-    add_routes(open_app, dispatch.get_dispatcher())
+    add_routes(open_app, dispatcher.get_dispatcher())
     secret = f"{web.url}/private/patient-7.jpg?token=abc"
     control = "<RectangleLabels name='secret-label' toName='image'><Label value='barcode'/></RectangleLabels></View>"
     config = CONFIG.replace("</View>", control)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from yolo_backend.plan import PROBLEM_LENGTH, PROBLEMS, make_plan
+from yolo_backend.pipeline.plan import PROBLEM_LENGTH, PROBLEMS, make_plan
 from yolo_backend.settings import Settings
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from yolo_backend import label_studio as label_studio_module
 from yolo_backend.errors import MediaError
-from yolo_backend.label_studio import LabelStudio
+from yolo_backend.label_studio import credentials
+from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media import MediaLoader
 from yolo_backend.settings import Settings
 
@@ -302,8 +302,8 @@ def test_an_address_that_is_handed_over_is_no_better_than_any_other(trap: Trap, 
         fetch("s3://bucket/x.jpg", label_studio=label_studio)
     with pytest.raises(MediaError):
         label_studio.call("GET", "/api/version")
-    label_studio_module._exchanges.clear()
-    label_studio_module._warn_once.cache_clear()
+    credentials._exchanges.clear()
+    credentials.warn_once.cache_clear()
 
 
 def test_the_key_of_the_settings_is_for_nobody_else(web: Any) -> None:
@@ -312,7 +312,7 @@ def test_the_key_of_the_settings_is_for_nobody_else(web: Any) -> None:
     with pytest.raises(MediaError):
         fetch("/data/upload/1/x.jpg", label_studio=label_studio, media_hosts="*")
     assert [asked.headers.get("authorization") for asked in web.asked] == ["Token theirs"]
-    label_studio_module._warn_once.cache_clear()
+    credentials.warn_once.cache_clear()
 
 
 @pytest.mark.parametrize("token", ["x\r\nX-Evil: 1", "x\nX-Evil: 1", "x\rX-Evil: 1", "x\0", "x y", "tökén"])
@@ -323,7 +323,7 @@ def test_a_token_brings_no_headers_of_its_own(web: Any, token: str) -> None:
     fetch("/data/upload/1/x.jpg", label_studio=label_studio, media_hosts="*")
     assert "authorization" not in web.asked[0].headers
     assert "x-evil" not in web.asked[0].headers
-    label_studio_module._warn_once.cache_clear()
+    credentials.warn_once.cache_clear()
 
 
 @pytest.mark.parametrize("path", ["/x.jpg%0d%0aX-Evil:%201", "/x\r\nX-Evil: 1", "/x HTTP/1.1\nX-Evil: 1\n"])

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import pytest
 
-from yolo_backend.engine import Engine
 from yolo_backend.errors import MediaError
-from yolo_backend.label_studio import LabelStudio
+from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media import MediaLoader
+from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import PROJECT_DIR, Settings
 
 SECRET = b"root:x:0:0"

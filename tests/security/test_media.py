@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from yolo_backend.engine import Engine
 from yolo_backend.errors import MediaError
-from yolo_backend.label_studio import LabelStudio
+from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media import MediaLoader
+from yolo_backend.media.video import read_frames
+from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import PROJECT_DIR, Settings
-from yolo_backend.video.frames import read_frames
 
 NOWHERE = LabelStudio(url=None)
 

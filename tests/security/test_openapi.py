@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from tests.security.conftest import RIGHT, Start
 from tests.security.fuzz import fuzz
-from yolo_backend.openapi import document
+from yolo_backend.serving.openapi import document
 
 
 def test_every_route_is_described_and_no_other(start: Start) -> None:

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from label_studio_ml.auth import credentials
 
 from tests.security.strategies import labeling_configs, media, pictures
-from yolo_backend.engine import Engine
 from yolo_backend.errors import MediaError
-from yolo_backend.label_studio import LabelStudio
+from yolo_backend.http.client import public
+from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media.decode import decode
-from yolo_backend.media.transport import public
-from yolo_backend.redact import Redactor
+from yolo_backend.observability.redaction import Redactor
+from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import Settings
 
 PHOTO = Path(__file__).resolve().parents[2] / "examples" / "images" / "photo-01.jpg"

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.e2e.service import Service
-from yolo_backend.worker import ClientSocket
+from yolo_backend.serving.gunicorn_worker import ClientSocket
 
 THREADS = 33  # of the worker: 32 and one for each predict request
 

@@ -17,8 +17,8 @@ import pytest
 
 from yolo_backend.errors import ConfigError, WeightsError
 from yolo_backend.inference import WeightsStore
+from yolo_backend.inference.backends.loading import load_network
 from yolo_backend.inference.library import ultralytics
-from yolo_backend.inference.networks import load_network
 from yolo_backend.inference.weights import sha256
 from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR, Settings, load_settings
 
@@ -206,8 +206,8 @@ QUIET = """
 
     sys.addaudithook(watch)
     from pathlib import Path
-    from yolo_backend.engine import Engine
-    from yolo_backend.label_studio import LabelStudio
+    from yolo_backend.pipeline.engine import Engine
+    from yolo_backend.label_studio.client import LabelStudio
     from yolo_backend.settings import Settings
 
     root, images = map(Path, sys.argv[1:])
@@ -247,7 +247,7 @@ def test_the_library_asks_nobody_and_starts_nothing(root: Path) -> None:
 
 
 def test_parameters_of_a_tracker_load_no_second_model(root: Path) -> None:
-    from yolo_backend.plan import make_plan
+    from yolo_backend.pipeline.plan import make_plan
 
     tag = '<VideoRectangle name="b" toName="v" botsort_with_reid="true" botsort_model="../secret.pt"/>'
     xml = f'<View><Video name="v" value="$v"/>{tag}<Labels name="l" toName="v"><Label value="qr_code"/></Labels></View>'

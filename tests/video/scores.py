@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from tests.video.drawn import Box, drawn_box
-from yolo_backend.engine import Engine
-from yolo_backend.label_studio import LabelStudio
+from yolo_backend.label_studio.client import LabelStudio
+from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import PROJECT_DIR
 
 CLIPS = PROJECT_DIR / "examples" / "video"

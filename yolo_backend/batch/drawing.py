@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from yolo_backend.controls import Region
-from yolo_backend.drawn import label_of, shape_of
+from yolo_backend.controls.outlines import label_of, shape_of
 from yolo_backend.errors import ConfigError
-from yolo_backend.labeling_config import parse_labeling_config
+from yolo_backend.label_studio.labeling_config import parse_labeling_config
 from yolo_backend.media import Picture
+from yolo_backend.tasks import Region
 
 PALETTE = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#f032e6", "#9a6324", "#808000", "#000075")
 FILL = 90  # of 255, how much of the colour covers a shape

@@ -13,14 +13,15 @@ from typing import Any, TextIO
 from urllib.parse import quote
 
 from yolo_backend.controls import ImageControl
-from yolo_backend.engine import Engine, Prediction, Task, with_unique_ids
 from yolo_backend.errors import ConfigError
-from yolo_backend.label_studio import LabelStudio
-from yolo_backend.labeling_config import Source
+from yolo_backend.label_studio.client import LabelStudio
+from yolo_backend.label_studio.labeling_config import Source
 from yolo_backend.media import Picture
 from yolo_backend.media.sources import LOCAL_FILES
-from yolo_backend.plan import Plan
+from yolo_backend.pipeline.engine import Engine
+from yolo_backend.pipeline.plan import Plan
 from yolo_backend.settings import Settings
+from yolo_backend.tasks import Prediction, Task, with_unique_ids
 
 IMAGES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"))
 VIDEOS = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv", ".mpg", ".mpeg"))

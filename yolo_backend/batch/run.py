@@ -11,10 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from yolo_backend.batch.project import ASKED, Project, Selection, parts
 from yolo_backend.batch.workers import Workers
-from yolo_backend.engine import Prediction, Task
 from yolo_backend.errors import LabelStudioError, WorkersLostError
+from yolo_backend.label_studio.project import ASKED, Project, Selection, parts
+from yolo_backend.tasks import Prediction, Task
 
 logger = logging.getLogger(__name__)
 

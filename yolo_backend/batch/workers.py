@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from yolo_backend.engine import Engine, Prediction, Task
-from yolo_backend.label_studio import LabelStudio
+from yolo_backend.label_studio.client import LabelStudio
+from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import Settings
+from yolo_backend.tasks import Prediction, Task
 
 
 class Workers(Protocol):

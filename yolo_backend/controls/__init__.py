@@ -2,7 +2,6 @@
 
 from yolo_backend.controls.base import Control as Control
 from yolo_backend.controls.base import ImageControl as ImageControl
-from yolo_backend.controls.base import Region as Region
 from yolo_backend.controls.brush_labels import BrushLabels
 from yolo_backend.controls.choices import Choices, Taxonomy
 from yolo_backend.controls.ellipse_labels import EllipseLabels

@@ -18,8 +18,9 @@ from yolo_backend.controls.attributes import (
     unknown_attributes,
 )
 from yolo_backend.controls.classes import ClassMap, match_classes
-from yolo_backend.inference.tiles import Tiling
-from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag, Source
+from yolo_backend.inference.tiling import Tiling
+from yolo_backend.label_studio.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag, Source
+from yolo_backend.tasks import Region
 
 if TYPE_CHECKING:
     from yolo_backend.inference import Detections
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from yolo_backend.settings import Settings
 
 Made = TypeVar("Made", bound="Control")
-Region = dict[str, Any]
-"""One region as Label Studio's JSON has it; its ``id`` is unique within the task until the answer is put together."""
 
 LABEL_THRESHOLDS = ("model_score_threshold", "score_threshold")
 STATED_ELSEWHERE = frozenset({"model_path", "model_score_threshold", "model_skip"})

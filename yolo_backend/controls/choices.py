@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from yolo_backend.controls.attributes import attribute
-from yolo_backend.controls.base import Control, Found, ImageControl, Region
+from yolo_backend.controls.base import Control, Found, ImageControl
 from yolo_backend.controls.classes import match_classes
-from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
+from yolo_backend.label_studio.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
+from yolo_backend.tasks import Region
 
 if TYPE_CHECKING:
     from yolo_backend.inference import Detections

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolo_backend.labeling_config import Label
+from yolo_backend.label_studio.labeling_config import Label
 
 LISTED = 20
 """How many class names, and how many labels without one, are listed before it is said how many more there are."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from yolo_backend.controls.base import Region
 from yolo_backend.controls.boxes import about_centre, rotated_boxes, upright_boxes
 from yolo_backend.controls.rectangle_labels import BoxControl
+from yolo_backend.tasks import Region
 
 if TYPE_CHECKING:
     from yolo_backend.inference import Detections

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from yolo_backend.controls.attributes import Attribute, attribute
-from yolo_backend.controls.base import Control, Found, ImageControl, Region, label_attribute
+from yolo_backend.controls.base import Control, Found, ImageControl, label_attribute
 from yolo_backend.controls.boxes import upright_boxes
 from yolo_backend.controls.rectangle_labels import RectangleLabels
-from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
+from yolo_backend.label_studio.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
+from yolo_backend.tasks import Region
 
 if TYPE_CHECKING:
     from yolo_backend.inference import Detections

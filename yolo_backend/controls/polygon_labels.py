@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from yolo_backend.controls.attributes import attribute
-from yolo_backend.controls.base import ImageControl, Region
+from yolo_backend.controls.base import ImageControl
+from yolo_backend.tasks import Region
 
 if TYPE_CHECKING:
     from yolo_backend.inference import Detections

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from yolo_backend.controls.attributes import attribute
-from yolo_backend.controls.base import ImageControl, Region
+from yolo_backend.controls.base import ImageControl
 from yolo_backend.controls.boxes import about_corner, rotated_boxes, upright_boxes
+from yolo_backend.tasks import Region
 
 if TYPE_CHECKING:
     from yolo_backend.inference import Detections

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from yolo_backend.controls.attributes import attribute
-from yolo_backend.controls.base import Region
+from yolo_backend.controls.observer import Observer
+from yolo_backend.controls.ranges import Ranges
 from yolo_backend.controls.video_control import VideoControl
-from yolo_backend.video.frames import Frame
-from yolo_backend.video.observe import Observer
-from yolo_backend.video.ranges import Ranges
+from yolo_backend.media.video import Frame
+from yolo_backend.tasks import Region
 
 if TYPE_CHECKING:
     from yolo_backend.inference import Detections

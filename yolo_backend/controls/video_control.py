@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from yolo_backend.controls.base import Control
-from yolo_backend.labeling_config import ControlTag, LabelingConfig, ObjectTag
-from yolo_backend.video.editor import EditorFrames, frame_rate
-from yolo_backend.video.observe import Observer
+from yolo_backend.controls.observer import Observer
+from yolo_backend.label_studio.labeling_config import ControlTag, LabelingConfig, ObjectTag
+from yolo_backend.label_studio.timeline import EditorFrames, frame_rate
 
 if TYPE_CHECKING:
     from yolo_backend.settings import Settings

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from yolo_backend.controls.attributes import Attribute, attribute
-from yolo_backend.controls.base import Control, Region
+from yolo_backend.controls.base import Control
 from yolo_backend.controls.boxes import upright_boxes
+from yolo_backend.controls.key_frames import key_frames
+from yolo_backend.controls.observer import Observer
 from yolo_backend.controls.video_control import VideoControl
-from yolo_backend.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
-from yolo_backend.video.frames import Frame
-from yolo_backend.video.key_frames import key_frames
-from yolo_backend.video.observe import Observer
-from yolo_backend.video.tracking import APPEARANCE, CAMERA_MOTION, Parameter, Tracker, parameters_for, trackers
+from yolo_backend.inference.tracking import APPEARANCE, CAMERA_MOTION, Parameter, Tracker, parameters_for, trackers
+from yolo_backend.label_studio.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
+from yolo_backend.media.video import Frame
+from yolo_backend.tasks import Region
 
 if TYPE_CHECKING:
     from yolo_backend.inference import Detections

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from yolo_backend.inference.letterbox import Letterbox
+from yolo_backend.inference.preprocess import Letterbox
 
 
 class Masks(ABC):

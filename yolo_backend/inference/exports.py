@@ -19,9 +19,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from yolo_backend.errors import WeightsError
-from yolo_backend.inference.aside import aside
+from yolo_backend.inference.backends.base import Network
+from yolo_backend.inference.backends.loading import load_network
+from yolo_backend.inference.backends.openvino import OpenVINONetwork
 from yolo_backend.inference.library import ultralytics
-from yolo_backend.inference.networks import Network, OpenVINONetwork, load_network
+from yolo_backend.inference.staging import aside
 from yolo_backend.inference.weights import sha256
 from yolo_backend.settings import PROJECT_DIR
 

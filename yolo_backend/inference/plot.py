@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo_backend.inference.aside import aside
 from yolo_backend.inference.detections import Detections
 from yolo_backend.inference.library import ultralytics
+from yolo_backend.inference.staging import aside
 
 
 def save_plot(found: Detections, pixels: np.ndarray, path: Path) -> None:

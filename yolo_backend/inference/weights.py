@@ -11,8 +11,8 @@ import time
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from yolo_backend.errors import WeightsError
-from yolo_backend.inference.aside import aside
 from yolo_backend.inference.library import fetch_official, official_names
+from yolo_backend.inference.staging import aside
 from yolo_backend.settings import BUNDLED_MODELS, Settings
 
 logger = logging.getLogger(__name__)

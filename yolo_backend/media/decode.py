@@ -30,8 +30,6 @@ Image.MAX_IMAGE_PIXELS = None
 # Chromium ignores EXIF in WebP and reads AVIF's own rotation, which Pillow presents as EXIF; Pillow has already turned
 # a TIFF. No browser follows the orientation in XMP, as Image.getexif would.
 _TURNED_BY_EXIF = frozenset({"JPEG", "PNG", "AVIF"})
-
-
 JPEG_SCALES = (1 / 8, 1 / 4, 1 / 2)
 """Of libjpeg's scales those that take less time than all of the picture: 3/8 takes more than 1/2, 5/8 as much as 1."""
 

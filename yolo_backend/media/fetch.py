@@ -14,14 +14,14 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from yolo_backend.errors import MediaError
-from yolo_backend.hosts import origin
+from yolo_backend.http.client import CHUNK, canonical, chunks, public, send, shortened
 from yolo_backend.media.formats import is_web_page
 from yolo_backend.media.sources import OnDisk, Remote, is_local_files
-from yolo_backend.media.transport import CHUNK, canonical, chunks, public, send, shortened
 from yolo_backend.settings import Settings
+from yolo_backend.settings.hosts import origin
 
 if TYPE_CHECKING:
-    from yolo_backend.label_studio import LabelStudio
+    from yolo_backend.label_studio.client import LabelStudio
 
 MAX_REDIRECTS = 5
 

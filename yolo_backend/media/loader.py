@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolo_backend import metrics
 from yolo_backend.errors import MediaError
 from yolo_backend.media import data_uri
 from yolo_backend.media.decode import Picture, decode
 from yolo_backend.media.fetch import stream
 from yolo_backend.media.sources import Inline, OnDisk, Source, locate
+from yolo_backend.observability import metrics
 from yolo_backend.settings import Settings
 
 if TYPE_CHECKING:
-    from yolo_backend.label_studio import LabelStudio
+    from yolo_backend.label_studio.client import LabelStudio
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from yolo_backend.errors import MediaError
-from yolo_backend.media.transport import canonical, public, shortened
+from yolo_backend.http.client import canonical, public, shortened
 
 if TYPE_CHECKING:
-    from yolo_backend.label_studio import LabelStudio
+    from yolo_backend.label_studio.client import LabelStudio
 
 CLOUD_SCHEMES = frozenset({"s3", "gs", "azure-blob"})
 LOCAL_FILES = "/data/local-files/"

@@ -1,0 +1,316 @@
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.alike import alike
+from tests.conftest import Asked, WebServer, answer
+from yolo_backend.errors import MediaError
+from yolo_backend.label_studio.client import LabelStudio
+from yolo_backend.label_studio.task_data import task_value
+from yolo_backend.pipeline.engine import Engine
+from yolo_backend.pipeline.lookahead import as_completed_ahead
+from yolo_backend.settings import PROJECT_DIR, Settings
+from yolo_backend.tasks import Prediction
+
+IMAGES = PROJECT_DIR / "examples" / "images"
+NOWHERE = LabelStudio(url=None)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """An engine that may read the sample images as Label Studio's local files."""
+    return Engine(
+        Settings(
+            model_dir=tmp_path_factory.mktemp("data"),
+            local_files_document_root=IMAGES,
+            batch_size=2,
+            fetch_threads=2,
+            runtime="pytorch",  # which another would take over from in the middle of a test
+        )
+    )
+
+
+def regions(predictions: Iterable[Prediction | None]) -> list[Any]:
+    return [None if prediction is None else prediction.regions for prediction in predictions]
+
+
+def local(name: str) -> str:
+    return f"/data/local-files/?d={name}"
+
+
+def rectangles(name: str, to: str = "image", attributes: str = 'model_path="demo-detect.pt"') -> str:
+    labels = '<Label value="qr_code"/><Label value="barcode"/>'
+    return f'<RectangleLabels name="{name}" toName="{to}" {attributes}>{labels}</RectangleLabels>'
+
+
+IMAGE = '<Image name="image" value="$image"/>'
+CONFIG = f"<View>{IMAGE}{rectangles('box')}</View>"
+
+
+@pytest.mark.parametrize(
+    ("data", "value", "expected"),
+    [
+        ({"image": "a.jpg"}, "$image", "a.jpg"),
+        ({"a": {"b": "c.jpg"}}, "$a.b", "c.jpg"),
+        ({"a.b": "dotted.jpg", "a": {"b": "c.jpg"}}, "$a.b", "dotted.jpg"),
+        ({"image": None}, "$image", None),
+        ({}, "http://host/fixed.jpg", "http://host/fixed.jpg"),
+    ],
+)
+def test_an_object_tag_shows_a_value_of_the_task(data: dict[str, Any], value: str, expected: object) -> None:
+    assert task_value({"data": data}, value) == expected
+
+
+@pytest.mark.parametrize("task", [{}, {"data": None}, {"data": []}, {"data": {}}, {"data": {"images": "a.jpg"}}])
+def test_a_task_without_the_key_is_an_error(task: dict[str, Any]) -> None:
+    with pytest.raises(MediaError, match="no 'image', which the labeling config shows"):
+        task_value(task, "$image")
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 10])
+def test_work_is_begun_once_and_not_too_far_ahead(count: int) -> None:
+    begun: list[int] = []
+    results: dict[int, int] = {}
+    with ThreadPoolExecutor(4) as pool:
+
+        def begin() -> Iterator[tuple[int, Future[int]]]:
+            for number in range(count):
+                begun.append(number)
+                assert len(begun) <= len(results) + 3
+                yield number, pool.submit(pow, number, 2)
+
+        for number, future in as_completed_ahead(begin(), window=3):
+            results[number] = future.result()
+    assert begun == list(range(count))
+    assert results == {number: number * number for number in range(count)}
+
+
+def test_what_takes_long_holds_up_nothing_else() -> None:
+    released = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(released.wait, 30)
+        begun: Iterator[tuple[int, Future[Any]]] = (
+            (number, pool.submit(pow, number, 2) if number else first) for number in range(6)
+        )
+        ready = as_completed_ahead(begun, window=4)
+        assert sorted(next(ready)[0] for _ in range(5)) == [1, 2, 3, 4, 5]
+        released.set()
+        assert next(ready)[0] == 0
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+    began = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        held = threading.Event()
+        futures: list[Future[Any]] = [pool.submit(pow, 2, 2), pool.submit(held.wait, 30), pool.submit(began.set)]
+        ready = as_completed_ahead(iter(enumerate(futures)), window=3)
+        assert next(ready)[0] == 0
+        ready.close()
+        held.set()
+    assert not began.is_set()
+
+
+def test_neighbours_change_nothing(engine: Engine) -> None:
+    """Whatever else is in the request, and however it is cut into batches, a task gets the same regions."""
+    names = sorted(path.name for path in IMAGES.glob("*.jpg"))[:5]
+    tasks = [{"id": number, "data": {"image": local(name)}} for number, name in enumerate(names)]
+    plan = engine.plan(CONFIG)
+    together = engine.predict(plan, tasks, NOWHERE)
+    alone = [engine.predict(plan, [task], NOWHERE)[0] for task in tasks]
+    backwards = engine.predict(plan, tasks[::-1], NOWHERE)[::-1]
+    assert all(prediction is not None for prediction in together)
+    assert alike(regions(together), regions(alone))
+    assert alike(regions(together), regions(backwards))
+
+
+def test_several_controls_and_images_in_one_config(engine: Engine) -> None:
+    config = f"""<View>
+      <Image name="a" value="$first"/><Image name="b" value="$second"/>
+      {rectangles("one", "a")}
+      {rectangles("two", "a", 'model_path="demo-detect.pt" model_score_threshold="0.99"')}
+      {rectangles("three", "b")}</View>"""
+    task = {"id": 1, "data": {"first": local("photo-01.jpg"), "second": local("photo-02.jpg")}}
+    (prediction,) = engine.predict(engine.plan(config), [task], NOWHERE)
+    assert prediction is not None
+    found = {
+        name: [region for region in prediction.regions if region["from_name"] == name]
+        for name in ("one", "two", "three")
+    }
+    assert len(found["one"]) >= len(found["two"])
+    assert {region["to_name"] for region in found["one"]} == {"a"}
+    assert {region["to_name"] for region in found["three"]} == {"b"}
+    assert all(region["score"] >= 0.99 for region in found["two"])
+    ids = [region["id"] for region in prediction.regions]
+    assert len(ids) == len(set(ids))
+
+
+def test_pages_are_told_apart(engine: Engine) -> None:
+    config = f'<View><Image name="image" valueList="$pages"/>{rectangles("box")}</View>'
+    names = ["photo-01.jpg", "photo-02.jpg", "photo-01.jpg"]
+    tasks = [{"id": 1, "data": {"pages": [local(name) for name in names]}}, {"id": 2, "data": {"pages": []}}]
+    paged, empty = engine.predict(engine.plan(config), tasks, NOWHERE)
+    single = engine.predict(
+        engine.plan(CONFIG), [{"id": n, "data": {"image": local(name)}} for n, name in enumerate(names)], NOWHERE
+    )
+    assert empty is None
+    assert paged is not None
+    for page, prediction in enumerate(single):
+        assert prediction is not None
+        on_page = [region["value"] for region in paged.regions if region["item_index"] == page]
+        alone = [region["value"] for region in prediction.regions]
+        assert alike(on_page, alone)
+    ids = [region["id"] for region in paged.regions]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    "ids", [[1, 2, 3], ["a/2", "a", "a"], ["None/1", None, None], ["\ud800", 1, 1], [{"x": 1}, [2], "3" * 10_000]]
+)
+def test_odd_ids_of_tasks_harm_nobody(engine: Engine, ids: list[Any]) -> None:
+    tasks = [{"id": number, "data": {"image": local("photo-01.jpg")}} for number in ids]
+    predictions = engine.predict(engine.plan(CONFIG), [*tasks, {"data": {}}], NOWHERE)
+    regions = [region["id"] for prediction in predictions if prediction is not None for region in prediction.regions]
+    assert predictions[-1] is None
+    assert len(regions) == len(set(regions)) == 3 * len(predictions[0].regions if predictions[0] else [])
+
+
+def test_a_value_that_is_no_list_of_pages_is_that_tasks_failure(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = f'<View><Image name="image" valueList="$pages"/>{rectangles("box")}</View>'
+    assert engine.predict(engine.plan(config), [{"id": 3, "data": {"pages": "x.jpg"}}], NOWHERE) == [None]
+    assert "Task 3 left out: the task's data 'pages' is not a list" in caplog.text
+
+
+def test_a_problem_of_a_config_is_logged_once(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    config = CONFIG.replace('value="qr_code"', 'value="once" predicted_values="qr_codes"')
+    task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
+    for _ in range(3):
+        engine.predict(engine.plan(config), [task], NOWHERE)
+    warnings = [record.message for record in caplog.records if "qr_codes" in record.message]
+    assert len(warnings) == 1
+    assert "nearest: qr_code" in warnings[0]
+    assert "classes of the model: qr_code, barcode" in caplog.text
+
+
+def test_weights_of_another_task_are_left_out_once(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    polygons = (
+        '<PolygonLabels name="p" toName="image" model_path="demo-detect.pt"><Label value="barcode"/></PolygonLabels>'
+    )
+    plan = engine.plan(f"<View>{IMAGE}{polygons}{rectangles('box')}</View>")
+    task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
+    for _ in range(2):
+        (prediction,) = engine.predict(plan, [task], NOWHERE)
+        assert prediction is not None
+        assert {region["from_name"] for region in prediction.regions} == {"box"}
+    assert caplog.text.count("needs weights for segment, and demo-detect.pt are for detect") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("/etc/x.pt", "is not allowed"), ("../x.pt", "is not allowed"), ("x.bin", "not the name of weights")],
+)
+def test_weights_that_are_refused_are_not_said_to_be_missing(
+    engine: Engine, caplog: pytest.LogCaptureFixture, name: str, said: str
+) -> None:
+    plan = engine.plan(f"<View>{IMAGE}{rectangles('box', attributes=f'model_path={name!r}')}</View>")
+    assert not engine.lacks_weights(plan)
+    assert caplog.text == ""
+    engine.warm_up(plan)
+    (record,) = caplog.records
+    assert said in record.message
+
+
+def test_a_tag_without_labels_is_left_out(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    config = f'<View>{IMAGE}<RectangleLabels name="box" toName="image" model_path="demo-detect.pt"/></View>'
+    assert engine.predict(engine.plan(config), [{"id": 1, "data": {"image": local("photo-01.jpg")}}], NOWHERE) == [None]
+    assert "it has no labels" in caplog.text
+
+
+def test_boxes_do_not_go_with_points_whose_weights_are_of_another_task(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    points = '<KeyPointLabels name="p" toName="image" model_path="demo-detect.pt"><Label value="a"/></KeyPointLabels>'
+    plan = engine.plan(f"<View>{IMAGE}{rectangles('box')}{points}</View>")
+    (prediction,) = engine.predict(plan, [{"id": 1, "data": {"image": local("photo-01.jpg")}}], NOWHERE)
+    assert prediction is not None
+    assert {region["from_name"] for region in prediction.regions} == {"box"}
+    assert "needs weights for pose, and demo-detect.pt are for detect" in caplog.text
+
+
+def test_a_point_that_the_weights_do_not_have_is_named(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    labels = '<Label value="a" model_index="0"/><Label value="b" model_index="4"/>'
+    points = f'<KeyPointLabels name="p" toName="image" model_path="demo-pose.pt">{labels}</KeyPointLabels>'
+    task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
+    (prediction,) = engine.predict(engine.plan(f"<View>{IMAGE}{points}</View>"), [task], NOWHERE)
+    assert prediction is not None
+    assert {region["value"]["keypointlabels"][0] for region in prediction.regions} == {"a"}
+    assert caplog.text.count("label 'b': the weights have 4 points, and model_index is 4") == 1
+
+
+def test_requests_at_once_share_one_model(engine: Engine) -> None:
+    task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
+    plan = engine.plan(CONFIG)
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: engine.predict(plan, [task], NOWHERE), range(12)))
+    assert all(alike(regions(answer), regions(answers[0])) for answer in answers)
+    assert engine.models.get("demo-detect.pt") is engine.models.get("demo-detect.pt")
+
+
+def test_replaced_weights_are_noticed(tmp_path: Path) -> None:
+    settings = Settings(model_root=tmp_path, model_dir=tmp_path, local_files_document_root=IMAGES)
+    engine = Engine(settings)
+    plan = engine.plan(CONFIG.replace("demo-detect.pt", "mine.pt"))
+    task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
+    assert engine.predict(plan, [task], NOWHERE) == [None]
+    missing = engine.model_version(plan)
+    content = (PROJECT_DIR / "models" / "demo-detect.pt").read_bytes()
+    (tmp_path / "mine.pt").write_bytes(content)
+    (prediction,) = engine.predict(plan, [task], NOWHERE)
+    assert prediction is not None
+    assert engine.model_version(plan) != missing
+    (tmp_path / "mine.pt").write_bytes(content[: len(content) // 2])
+    assert engine.predict(plan, [task], NOWHERE) == [None]
+
+
+def test_requests_end_with_the_weights_that_they_began_with(tmp_path: Path, web: WebServer) -> None:
+    released, asked = threading.Event(), threading.Event()
+
+    def send(handler: BaseHTTPRequestHandler, _: Asked) -> None:
+        asked.set()
+        released.wait(30)
+        answer(handler, (IMAGES / "photo-01.jpg").read_bytes())
+
+    web.routes["/late.jpg"] = send
+    engine = Engine(Settings(model_root=tmp_path, model_dir=tmp_path, local_files_document_root=IMAGES))
+    plan = engine.plan(CONFIG.replace("demo-detect.pt", "mine.pt"))
+    mine = shutil.copy(PROJECT_DIR / "models" / "demo-detect.pt", tmp_path / "mine.pt")
+    old = engine.model_version(plan)
+    tasks = [{"id": 1, "data": {"image": f"{web.url}/late.jpg"}}]
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(engine.predict, plan, tasks, NOWHERE)
+        assert asked.wait(30)
+        # These find boxes as well, of the same classes.
+        shutil.copy(PROJECT_DIR / "models" / "demo-segment.pt", mine)
+        released.set()
+        (prediction,) = running.result(30)
+    assert prediction is not None
+    assert prediction.model_version == old != engine.model_version(plan)
+    (again,) = engine.predict(plan, tasks, NOWHERE)
+    assert again is not None
+    assert again.model_version == engine.model_version(plan)
+    assert again.regions != prediction.regions
+
+
+def test_pictures_can_be_plotted_for_debugging(tmp_path: Path) -> None:
+    engine = Engine(Settings(model_dir=tmp_path, local_files_document_root=IMAGES, debug_plot=True))
+    engine.predict(engine.plan(CONFIG), [{"id": "4/2", "data": {"image": local("photo-01.jpg")}}], NOWHERE)
+    (plot,) = (tmp_path / "debug").iterdir()
+    assert plot.name == "task-4_2-0-demo-detect.jpg"
+    assert plot.stat().st_size > 10_000

@@ -1,0 +1,254 @@
+"""Predictions computed on a Ray cluster: an actor on each node, or for each GPU, that loads the weights once."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from yolo_backend.batch.workers import LocalWorkers
+from yolo_backend.errors import BackendError, ConfigError, WorkersLostError
+from yolo_backend.pipeline.plan import make_plan
+from yolo_backend.settings import PROJECT_DIR, Settings, load_settings, settings_environment
+from yolo_backend.tasks import Prediction, Task
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 2  # calls to an actor: while one computes, the other fetches
+LOSSES = 2  # times that actors may be lost over the same tasks, before one of these is taken for what ends them
+REVIVAL = 120.0  # seconds for which a lost actor may come back: Ray starts it anew
+
+Outcomes = list[tuple[int, Prediction | BackendError]]
+
+
+class Actor:
+    """What runs on a node. Ray starts it anew if its process dies."""
+
+    def __init__(self, environment: dict[str, str], labeling_config: str) -> None:
+        # Not as Ray's own environment, which its dashboard shows: there is a key in it.
+        os.environ.update(environment)
+        self._labeling_config = labeling_config
+        self._lock = threading.Lock()
+        self._loaded: LocalWorkers | None = None
+
+    def version(self) -> str:
+        """Load the models, and return the version of their predictions."""
+        return self._workers().version
+
+    def compute(self, tasks: Sequence[Task]) -> Outcomes:
+        """Predict tasks."""
+        return [
+            (index, outcome if isinstance(outcome, (Prediction, BackendError)) else _sendable(outcome))
+            for index, outcome in self._workers().compute(tasks)
+        ]
+
+    def _workers(self) -> LocalWorkers:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = LocalWorkers(load_settings(), self._labeling_config)
+            return self._loaded
+
+
+class RayWorkers:
+    """The actors of a cluster. What a lost one had in hand is done by the others."""
+
+    def __init__(self, address: str, settings: Settings, labeling_config: str) -> None:
+        """Start an actor on each node.
+
+        Args:
+            address: of the cluster, as `ray.init` takes it.
+            settings: of this process.
+            labeling_config: XML.
+
+        Raises:
+            ConfigError: Ray isn't installed, there is no such cluster, or nothing can be filled in.
+        """
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+        except ImportError:
+            raise ConfigError("--ray needs Ray: pip install -r requirements-ray.txt") from None
+
+        self._ray: Any = ray
+        _look_for(address)
+        try:
+            # The nodes have this project where it is here: they run the same image.
+            ray.init(
+                address=address,
+                logging_level=logging.WARNING,
+                log_to_driver=False,
+                runtime_env={"env_vars": {"PYTHONPATH": str(PROJECT_DIR)}},
+            )
+        except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
+            raise ConfigError(f"can't use the Ray cluster at {address}: {error}") from None
+        try:
+            versions = self._versions(self._start(settings_environment(), labeling_config))
+        except (ray.exceptions.RayError, ImportError) as error:
+            raise ConfigError(f"the Ray cluster at {address} can't run this project: {_reason(error)}") from None
+        if not versions:
+            raise ConfigError(f"the Ray cluster at {address} has no node with a CPU for its work")
+        if len(different := sorted(set(versions.values()))) > 1:
+            raise ConfigError(
+                f"the nodes would give predictions of different versions ({', '.join(different)}): "
+                "they need the same weights and settings"
+            )
+        actors, (self.version,) = list(versions), different
+        self.lanes = AT_ONCE * len(actors)
+        videos = any(one.object_tag == "Video" for one in make_plan(labeling_config, settings).passes)
+        self.chunk = 1 if videos else 16
+        self._left = self.lanes
+        self._lock = threading.Lock()
+        self._reviving: list[threading.Thread] = []
+        self._closing = threading.Event()
+        # Ray ends with status 1 a process in which it is asked for something after its own shutdown, which is later.
+        atexit.register(self._close)
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for actor in actors * AT_ONCE:
+            self._idle.put(actor)
+
+    def _start(self, environment: dict[str, str], labeling_config: str) -> list[Any]:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        made = self._ray.remote(Actor)
+        actors: list[Any] = []
+        for node in self._ray.nodes():
+            gpus = int(node["Resources"].get("GPU", 0))
+            if not node["Alive"] or not node["Resources"].get("CPU"):
+                continue
+            # Where its node is lost, an actor goes to another with a free GPU. Without one it is lost too: Ray would put an
+            # actor that needs nothing and may go elsewhere on any node at once, also one without a CPU for it.
+            place = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=gpus > 0)
+            for _ in range(gpus or 1):
+                options = made.options(
+                    num_cpus=0,
+                    num_gpus=1 if gpus else 0,
+                    max_restarts=-1,
+                    max_concurrency=AT_ONCE,
+                    scheduling_strategy=place,
+                )
+                actors.append(options.remote(environment, labeling_config))
+        return actors
+
+    def _versions(self, actors: Sequence[Any]) -> dict[Any, str]:
+        """Wait until the models are loaded, and return the version of each actor that has a node."""
+        versions: dict[Any, str] = {}
+        for actor, version in [(actor, actor.version.remote()) for actor in actors]:
+            try:
+                versions[actor] = self._get(version)
+            except self._ray.exceptions.ActorUnschedulableError:
+                # It takes Ray some ten seconds to notice, or a minute where the network is silent.
+                logger.warning("A node is left out: the Ray cluster has lost it")
+        return versions
+
+    def compute(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Prediction | Exception]]:
+        """See `Workers`.
+
+        Raises:
+            WorkersLostError: no actor is left.
+        """
+        for _ in range(LOSSES):
+            actor = self._idle.get()
+            if actor is None:
+                self._idle.put(None)  # for whoever waits as well
+                raise WorkersLostError("no node of the Ray cluster is left; the same command goes on from here")
+            try:
+                outcomes: Outcomes = self._get(actor.compute.remote(tasks))
+            except Exception as error:
+                if not self._tells_of_loss(error):
+                    self._idle.put(actor)
+                    raise
+                logger.warning("A Ray actor is lost, its tasks (%d) are done by others: %s", len(tasks), _reason(error))
+                reviving = threading.Thread(target=self._revive, args=(actor,), daemon=True)
+                self._reviving.append(reviving)
+                reviving.start()
+            else:
+                self._idle.put(actor)
+                for index, outcome in outcomes:
+                    yield index, self._checked(outcome)
+                return
+        if len(tasks) == 1:
+            yield 0, BackendError(f"Ray actors were lost over it {LOSSES} times; Ray's logs on their nodes say why")
+            return
+        for index, task in enumerate(tasks):
+            for _, by_itself in self.compute([task]):
+                yield index, by_itself
+
+    def _checked(self, outcome: Prediction | BackendError) -> Prediction | BackendError:
+        if isinstance(outcome, Prediction) and outcome.model_version != self.version:
+            return ConfigError(f"the weights on a node have changed: its version is {outcome.model_version}")
+        return outcome
+
+    def _tells_of_loss(self, error: Exception) -> bool:
+        """Whether the actor, its node or what it sent is gone; else something went wrong in the actor, which lives on."""
+        exceptions = self._ray.exceptions
+        return isinstance(error, exceptions.RayError) and not isinstance(error, exceptions.RayTaskError)
+
+    def _revive(self, actor: Any) -> None:
+        exceptions = self._ray.exceptions
+        until = time.monotonic() + REVIVAL
+        call, reason = None, f"Ray hasn't started it anew in {REVIVAL:g} s"
+        while time.monotonic() < until and not self._closing.is_set():
+            try:
+                call = actor.version.remote() if call is None else call
+                version = self._get(call, timeout=1)
+            except exceptions.GetTimeoutError:
+                continue
+            except exceptions.ActorUnschedulableError:
+                reason = "its node is lost"
+                break
+            except Exception as error:
+                call, reason = None, _reason(error)
+                self._closing.wait(1)
+            else:
+                if version == self.version:
+                    self._idle.put(actor)
+                    return
+                reason = f"its version is {version} now"
+                break
+        if self._closing.is_set():
+            return
+        logger.warning("A lost Ray actor doesn't come back: %s", reason)
+        with self._lock:
+            self._left -= 1
+            if not self._left:
+                self._idle.put(None)
+
+    def _close(self) -> None:
+        self._closing.set()
+        for reviving in self._reviving:
+            reviving.join()
+
+    def _get(self, result: Any, timeout: float | None = None) -> Any:
+        try:
+            return self._ray.get(result, timeout=timeout)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, BackendError):
+                raise error.cause from None
+            raise
+
+
+def _look_for(address: str) -> None:
+    """See whether anything listens at an address with a port: Ray itself gives up after minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ConfigError(f"no Ray cluster at {address}: {reason.lower()}") from None
+
+
+def _sendable(error: Exception) -> BackendError:
+    return BackendError(f"{type(error).__name__}: {error}")
+
+
+def _reason(error: Exception) -> str:
+    """Say in a line why; where an actor's code failed, the last line of its traceback."""
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    return said[-1 if "ray::" in said[0] else 0].strip()

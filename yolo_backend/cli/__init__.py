@@ -1,0 +1,1 @@
+"""``python -m yolo_backend``: the command line."""

@@ -1,0 +1,199 @@
+"""What weights are there, a labeling config for each, and what a labeling config will do: for people, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from xml.sax.saxutils import quoteattr
+
+from yolo_backend.controls import CONTROLS, Control
+from yolo_backend.controls.video_rectangle import VideoRectangle
+from yolo_backend.errors import ConfigError, WeightsError
+from yolo_backend.inference import WeightsStore
+from yolo_backend.inference.backends.loading import load_network
+from yolo_backend.label_studio.labeling_config import parse_labeling_config
+from yolo_backend.pipeline.engine import Engine, misfit
+from yolo_backend.pipeline.plan import Pass
+from yolo_backend.settings import Settings
+
+COLOURS = ("#d4380d", "#1d39c4", "#389e0d", "#c41d7f", "#08979c", "#d48806", "#531dab", "#5b8c00", "#096dd9", "#ad4e00")
+TAGS = {"detect": "RectangleLabels", "segment": "PolygonLabels", "pose": "KeyPointLabels", "obb": "RectangleLabels"}
+"""The tag that shows best what weights for a task find; for classification it is Choices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """One file of weights.
+
+    Attributes:
+        name: for ``model_path``.
+        task: of YOLO's; empty if the file can't be loaded.
+        classes: in the order of their numbers.
+        megabytes: 10^6 bytes.
+        sha256: in hex.
+        problem: why it can't be loaded, if it can't.
+    """
+
+    name: str
+    task: str
+    classes: tuple[str, ...]
+    megabytes: float
+    sha256: str
+    problem: str = ""
+
+
+def available_weights(settings: Settings) -> Iterator[Weights]:
+    """Yield the weights that labeling configs may name, by name; each is loaded, to see what it is."""
+    store = WeightsStore(settings)
+    for name in store.available():
+        path = store.get(name)
+        files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+        head, problem = None, ""
+        try:
+            head = load_network(path, "cpu", batch_size=1).head
+        except WeightsError as error:
+            problem = str(error)
+        yield Weights(
+            name=name,
+            task=head.task if head else "",
+            classes=tuple(head.names.values()) if head else (),
+            megabytes=round(sum(one.stat().st_size for one in files) / 1e6, 3),
+            sha256=store.digest(name),
+            problem=problem,
+        )
+
+
+def config_for(settings: Settings, name: str, tag: str | None = None) -> str:
+    """Return a labeling config for all classes of a model.
+
+    Args:
+        settings: they say where weights are.
+        name: of the weights.
+        tag: the control tag; None: the one that shows best what the model finds.
+
+    Raises:
+        ConfigError: there is no such tag, or the weights are not for it.
+        WeightsError: there are no such weights, or they can't be loaded.
+    """
+    head = load_network(WeightsStore(settings).get(name), "cpu", batch_size=1).head
+    fitting = [kind.tag for kind in CONTROLS if head.task in _tasks(kind)]
+    tag = tag or TAGS.get(head.task, "Choices")
+    if tag not in fitting:
+        raise ConfigError(f"{name} is for {head.task}, which fills in {', '.join(fitting)}, not {tag}")
+    classes = list(dict.fromkeys(one for one in head.names.values() if one.strip()))
+    weights = f"model_path={quoteattr(name)}"
+    lines = ["<View>"]
+    if tag == "VideoRectangle":
+        lines += _tag('Labels name="label" toName="video"', "Label", classes)
+        lines.append('  <Video name="video" value="$video" frameRate="25"/>')
+        lines.append(f'  <VideoRectangle name="box" toName="video" {weights}/>')
+    elif tag == "TimelineLabels":
+        lines += _tag(f'TimelineLabels name="label" toName="video" {weights}', "Label", classes)
+        lines.append('  <Video name="video" value="$video" frameRate="25" timelineHeight="120"/>')
+    else:
+        lines.append('  <Image name="image" value="$image"/>')
+        if tag == "KeyPointLabels":
+            # The boxes of the objects come from the same weights.
+            lines += _tag('RectangleLabels name="box" toName="image"', "Label", classes)
+            points = [f"Point {number + 1}" for number in range(head.points[0] if head.points else 0)]
+            lines += _tag(f'KeyPointLabels name="point" toName="image" {weights}', "Label", points)
+        elif tag in ("Choices", "Taxonomy"):
+            lines += _tag(f'{tag} name="label" toName="image" {weights}', "Choice", classes)
+        else:
+            rotated = ' model_obb="true"' if head.task == "obb" and tag == "RectangleLabels" else ""
+            lines += _tag(f'{tag} name="label" toName="image" {weights}{rotated}', "Label", classes)
+    return "\n".join([*lines, "</View>", ""])
+
+
+def _tasks(kind: type[Control]) -> tuple[str, ...]:
+    """Return what weights a kind of control takes in some setting of it."""
+    tasks = kind.yolo_tasks
+    return tasks if isinstance(tasks, tuple) else ("detect", "segment", "pose", "obb")
+
+
+def _tag(opening: str, child: str, values: list[str]) -> list[str]:
+    labels = [
+        f"    <{child} value={quoteattr(value)}"
+        + (f' background="{COLOURS[place % len(COLOURS)]}"/>' if child == "Label" else "/>")
+        for place, value in enumerate(values)
+    ]
+    return [f"  <{opening}>", *labels, f"  </{opening.split()[0]}>"]
+
+
+def explain(settings: Settings, labeling_config: str) -> Iterator[tuple[str, bool]]:
+    """Say what each tag of a labeling config will do, line by line, and with each line whether it tells of a problem.
+
+    Raises:
+        ConfigError: it can't be read.
+    """
+    # As they are, since nothing is predicted.
+    engine = Engine(settings.model_copy(update={"runtime": "pytorch", "device": "cpu"}))
+    config = parse_labeling_config(labeling_config)
+    plan = engine.plan(labeling_config)
+    passes = {control.name: one for one in plan.passes for control in one.controls}
+    controls = {control.name: control for control in plan.controls}
+    filled_by: dict[str, Control] = {}
+    for control in plan.controls:
+        for held in control.held:
+            if _fits(engine, control, passes[control.name]):
+                filled_by[held.name] = control
+            else:
+                controls[held.name], passes[held.name] = held, passes[control.name]
+    labels_for = {control.labels_name: control for control in plan.controls if control.labels_name}
+    for control in plan.controls:
+        if isinstance(control, VideoRectangle) and (beside := config.first_control("Labels", control.to_name)):
+            labels_for[beside.name] = control
+    for tag in config.controls:
+        shown = config.objects.get(tag.to_name)
+        on = f" on <{shown.tag}> {shown.source.value}" if shown else ""
+        if tag.name in controls:
+            yield from _control(engine, controls[tag.name], passes[tag.name], on)
+        elif other := filled_by.get(tag.name) or labels_for.get(tag.name):
+            yield f"{tag}{on}: filled in together with {other}", False
+        else:
+            yield f"{tag}{on}: left to people", False
+    for problem in plan.problems:
+        yield f"problem: {problem}", True
+
+
+def _fits(engine: Engine, control: Control, one: Pass) -> bool:
+    try:
+        return misfit(control, one, engine.models.get(one.weights)) is None
+    except WeightsError:
+        return False
+
+
+def _control(engine: Engine, control: Control, one: Pass, on: str) -> Iterator[tuple[str, bool]]:
+    try:
+        model = engine.models.get(one.weights)
+    except WeightsError as error:
+        yield f"{control}{on}: nothing, its weights can't be used", False
+        yield f"problem: {control}: {error}", True
+        return
+    wrong = misfit(control, one, model)
+    yield (
+        f"{control}{on}: " + ("nothing" if wrong else f"filled in from {one.weights}, which are for {model.task}"),
+        False,
+    )
+    if model.task in control.yolo_tasks:
+        yield from ((f"    {line}", False) for line in _labels(control, model.names))
+    problems = [wrong] if wrong else control.problems_with(model.task, model.points)
+    if model.task in control.yolo_tasks:
+        problems += control.class_problems(model.names)
+    yield from ((f"problem: {problem}", True) for problem in dict.fromkeys(problems))
+
+
+def _labels(control: Control, names: Mapping[int, str]) -> Iterator[str]:
+    points = getattr(control, "points", None)
+    if points is not None:
+        for point in points:
+            of = f" of {', '.join(point.classes)}" if point.classes else ""
+            yield f"{point.label.value}: point {point.model_index}{of}, from a score of {point.threshold:g}"
+        return
+    by_class = control.class_map(names)
+    for label, threshold in zip(control.labels, control.label_thresholds, strict=True):
+        classes = [names[number] for number, one in enumerate(by_class.labels) if one == label]
+        if classes:
+            yield f"{label.value}: {', '.join(classes)}, from a score of {threshold:g}"
+        else:
+            yield f"{label.value}: nothing"

@@ -1,0 +1,1 @@
+"""Every connection that leaves this process, and which servers it may go to."""

@@ -1,0 +1,93 @@
+"""Which servers may be asked: by the name that was written, and by the address that a connection really goes to."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+from yolo_backend.errors import MediaError
+from yolo_backend.settings.hosts import Hosts, Origin
+
+Address = IPv4Address | IPv6Address
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+# In these an IPv6 address stands for an IPv4 address: translated, tunnelled, or written in an old way.
+_TRANSLATED = IPv6Network("64:ff9b::/96")
+_COMPATIBLE = IPv6Network("::/96")
+# Not of the public Internet, though not every Python version knows it; the first is one cloud's own, for its machines.
+_SPECIAL = tuple(
+    map(ip_network, ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "3fff::/20"))
+)
+
+
+def check(hosts: Hosts, origin: Origin, address: str) -> None:
+    """Let an address pass at which a server is about to be asked.
+
+    Args:
+        hosts: the servers that may be asked.
+        origin: of the server.
+        address: IPv4 or IPv6, in any spelling that a resolver gives.
+
+    Raises:
+        MediaError: it may not be asked; what the operator can do about it.
+    """
+    if hosts.vouch_for(origin):
+        return
+    found = _plain(ip_address(address))
+    if hosts.public and is_public(found):
+        return
+    if any(allowed in (None, origin[2]) and found in network for network, allowed in hosts.networks):
+        return
+    raise MediaError(_refusal(hosts, origin, found))
+
+
+def _refusal(hosts: Hosts, origin: Origin, address: Address) -> str:
+    scheme, host, port = origin
+    at = host if host == str(address) else f"{host} is {address}, which"
+    shown = f"[{host}]" if ":" in host else host
+    remedy = f"add {shown}:{port} to MEDIA_HOSTS if it may be asked"
+    if hosts.label_studio is None or hosts.label_studio[1] == host:
+        remedy = f"if this is your Label Studio, set LABEL_STUDIO_URL to {scheme}://{shown}:{port}; else {remedy}"
+    return f"{at} is {kind_of_address(address)}, and MEDIA_HOSTS doesn't allow it: {remedy}"
+
+
+def addresses(host: str, port: int) -> list[str]:
+    """Return the addresses of a host name, without repeats, as the system's resolver gives them.
+
+    Raises:
+        OSError: it is unknown.
+    """
+    found = socket.getaddrinfo(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether an address is one of the public Internet's, for one server."""
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
+        return False
+    if any(address in network for network in _SPECIAL):
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def kind_of_address(address: Address) -> str:
+    """Say in words what an address is."""
+    kinds = {
+        "a loopback address": address.is_loopback,
+        "a link-local address": address.is_link_local,
+        "a multicast address": address.is_multicast,
+        "a private address": address.is_private,
+        "a public address": is_public(address),
+    }
+    return next((words for words, fits in kinds.items() if fits), "no public address")
+
+
+def _plain(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address stands for, if it does."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address.scope_id is not None:
+        address = IPv6Address(int(address))
+    inside = address.ipv4_mapped or address.sixtofour
+    if inside is None and (address in _TRANSLATED or (address in _COMPATIBLE and int(address) > 0xFFFF)):
+        inside = IPv4Address(int(address) & 0xFFFFFFFF)
+    return inside or address

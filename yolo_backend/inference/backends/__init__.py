@@ -1,0 +1,1 @@
+"""One module per runtime: a loaded model as a function from one picture to numbers."""

@@ -1,0 +1,1 @@
+"""A labeling config and tasks in, predictions out."""

@@ -1,0 +1,1 @@
+"""What answers requests: who computes what, when it is answered, and what is delivered later."""
