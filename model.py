@@ -13,7 +13,7 @@ from label_studio_sdk.label_interface.objects import PredictionValue
 
 from yolo_backend.errors import MediaError
 from yolo_backend.label_studio.client import LabelStudio
-from yolo_backend.pipeline.interactive import without_drawn
+from yolo_backend.pipeline.interactive import drop_already_annotated
 from yolo_backend.pipeline.plan import Plan
 from yolo_backend.serving.context import asked_now
 from yolo_backend.serving.dispatcher import get_dispatcher
@@ -80,7 +80,7 @@ class YOLO(LabelStudioMLBase):
             regions = prediction.regions
             if context is not None:
                 drawn = context["result"]
-                regions = without_drawn(regions, drawn if isinstance(drawn, list) else [])
+                regions = drop_already_annotated(regions, drawn if isinstance(drawn, list) else [])
             predictions.append(self._prediction(regions, prediction.score, prediction.model_version))
         return ModelResponse(predictions=predictions, model_version=version)
 

@@ -535,23 +535,23 @@ def measure(
 
 def large(bench: Bench, directory: Path, names: Sequence[str]) -> None:
     """Print the row of large JPEGs: decode, letterbox and run `demo-detect.pt`, in this process."""
-    from yolo_backend.inference import Model
-    from yolo_backend.inference.backends.openvino import OpenVINONetwork
+    from yolo_backend.inference import Model, PredictOptions
+    from yolo_backend.inference.backends.openvino import OpenVINOBackend
     from yolo_backend.media.decode import decode
 
     network = next((directory / "data" / "openvino").glob("demo-detect-*_openvino_model"))
-    model = Model(OpenVINONetwork(network))
-    options: dict[str, Any] = {"confidence": 0.5, "iou": 0.7, "max_det": 300, "imgsz": None}
+    model = Model(OpenVINOBackend(network))
+    options = PredictOptions(confidence=0.5)
     files = [(directory / "pictures" / f"large-{name}").read_bytes() for name in names[:8]]
 
     def scale(width: int, height: int) -> float:
-        return model.least_scale(width, height, imgsz=None)
+        return model.least_scale(width, height, options)
 
     def work(least_scale: Callable[[int, int], float] | None) -> list[Any]:
         found = []
         for file in files:
             picture = decode(file, max_megapixels=100, least_scale=least_scale)
-            (one,) = model.predict([picture.pixels], **options)
+            (one,) = model.predict([picture.pixels], options)
             found.append(one)
         return found
 

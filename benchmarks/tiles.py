@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from scenes import Scene, draw_sheet
+from yolo_backend.inference import ModelSpec
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import Settings
@@ -68,7 +69,7 @@ def main() -> None:
         for index, scene in enumerate(scenes):
             cv2.imwrite(str(folder / f"{index}.jpg"), scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         engine = Engine(Settings(model_dir=folder / "data", local_files_document_root=folder))
-        engine.models.get("demo-detect.pt")
+        engine.models.get(ModelSpec(weights="demo-detect.pt"))
         engine.models.settle()
         tasks = [{"id": index, "data": {"image": f"/data/local-files/?d={index}.jpg"}} for index in range(len(scenes))]
         truths = sum(len(scene.objects) for scene in scenes)

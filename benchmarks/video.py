@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.video.scores import CLIPS, predict, tracking_config
+from yolo_backend.inference import ModelSpec
 from yolo_backend.inference.library import ultralytics
 from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import BUNDLED_MODELS, Settings
@@ -36,7 +37,7 @@ def main() -> None:
     weights = BUNDLED_MODELS / "demo-detect.pt"
     with tempfile.TemporaryDirectory() as directory:
         engine = Engine(Settings(model_dir=Path(directory), local_files_document_root=CLIPS))
-        engine.models.get(weights.name)
+        engine.models.get(ModelSpec(weights=weights.name))
         engine.models.settle()
         print("| clip | tracker | frames | library, frames/s | service, frames/s | times as fast |")
         print("| --- | --- | --- | --- | --- | --- |")

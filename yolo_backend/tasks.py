@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,3 +55,13 @@ def with_unique_ids(prediction: Prediction, task: str) -> Prediction:
         }
 
     return replace(prediction, regions=[unique(region) for region in prediction.regions])
+
+
+def on_page(regions: Iterable[Region], page: int) -> list[Region]:
+    """Say which page of a ``valueList`` regions are on, counted from 0."""
+    paged = [{**region, "item_index": page} for region in regions]
+    for region in paged:
+        for key in ("id", "parentID"):
+            if key in region:
+                region[key] = f"{region[key]}/{page}"
+    return paged

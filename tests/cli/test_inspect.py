@@ -9,7 +9,7 @@ import pytest
 from yolo_backend.cli import inspect as module
 from yolo_backend.cli.inspect import available_weights, config_for, explain
 from yolo_backend.errors import ConfigError, WeightsError
-from yolo_backend.inference.postprocess import Head
+from yolo_backend.inference.postprocess import ModelMetadata
 from yolo_backend.label_studio.labeling_config import parse_labeling_config
 from yolo_backend.settings import PROJECT_DIR, Settings
 
@@ -65,8 +65,8 @@ def test_a_labeling_config_for_weights_uses_all_their_classes(
 
 def test_class_names_of_any_kind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {0: 'a "b" <c> & d', 1: "e, f", 2: "", 3: "g", 4: "g"}
-    head = Head(task="detect", names=names, end_to_end=False)
-    monkeypatch.setattr(module, "load_network", lambda *_, **__: type("Loaded", (), {"head": head}))
+    metadata = ModelMetadata(task="detect", names=names, end_to_end=False)
+    monkeypatch.setattr(module, "load_backend", lambda *_, **__: type("Loaded", (), {"metadata": metadata}))
     (control,) = parse_labeling_config(config_for(settings, "demo-detect.pt")).controls
     assert [label.names for label in control.labels] == [('a "b" <c> & d',), ("e, f",), ("g",)]
 

@@ -10,8 +10,8 @@ import pytest
 from label_studio_sdk.converter.brush import decode_rle
 
 from yolo_backend.controls import ImageControl
-from yolo_backend.inference import Detections, Model
-from yolo_backend.inference.backends.loading import load_network
+from yolo_backend.inference import Detections, Model, PredictOptions
+from yolo_backend.inference.backends.loading import load_backend
 from yolo_backend.media import Picture
 from yolo_backend.pipeline.plan import make_plan
 from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR, Settings
@@ -23,9 +23,9 @@ LABELS = '<Label value="qr_code"/><Label value="barcode"/>'
 
 @pytest.fixture(scope="module")
 def found() -> list[tuple[Picture, Detections]]:
-    model = Model(load_network(BUNDLED_MODELS / "demo-segment.pt", "cpu", batch_size=8))
+    model = Model(load_backend(BUNDLED_MODELS / "demo-segment.pt", "cpu", batch_size=8))
     pixels = [read(PROJECT_DIR / "examples" / "images" / name) for name in PHOTOS]
-    results = model.predict(pixels, confidence=0.5, iou=0.7, max_det=300, imgsz=None)
+    results = model.predict(pixels, PredictOptions(confidence=0.5))
     pictures = [Picture(pixels=one, width=one.shape[1], height=one.shape[0]) for one in pixels]
     return list(zip(pictures, results, strict=True))
 

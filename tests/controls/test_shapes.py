@@ -40,8 +40,8 @@ def result(**found: Any) -> Any:
         boxes=rows[:, :4],
         scores=rows[:, 4],
         classes=rows[:, 5].astype(int),
-        rotated=None if turned is None else turned[:, :5],
-        points=arrays.get("keypoints"),
+        obb=None if turned is None else turned[:, :5],
+        keypoints=arrays.get("keypoints"),
         masks=masks(arrays["masks"]) if "masks" in arrays else None,
         probabilities=arrays.get("probs", np.zeros(0)),
     )
@@ -144,7 +144,7 @@ ANGLES = [0.0, 0.1, np.pi / 6, np.pi / 2 - 0.01, np.pi / 2, 3 * np.pi / 4, -np.p
 def test_rotated_rectangles_are_where_label_studio_draws_them(angle: float) -> None:
     found = result(obb=[[400, 200, 200, 60, angle, 0.9, 0]])
     (region,) = regions(tag("RectangleLabels", 'model_obb="true"'), found)
-    truth = corners_of(found.rotated[0])
+    truth = corners_of(found.obb[0])
     drawn = corners(region["value"])
     distances = np.linalg.norm(truth[:, None] - drawn[None], axis=2)
     assert distances.min(1).max() < 0.05
@@ -178,7 +178,7 @@ def test_long_boxes_have_no_number_that_label_studio_refuses(
     if name == "EllipseLabels":
         assert max(value["radiusX"], value["radiusY"]) <= 50
         return
-    distances = np.linalg.norm(corners_of(found.rotated[0])[:, None] - corners(value)[None], axis=2)
+    distances = np.linalg.norm(corners_of(found.obb[0])[:, None] - corners(value)[None], axis=2)
     assert distances.min(1).max() < 0.05
 
 

@@ -173,7 +173,7 @@ def test_several_tags_on_one_video_are_told_apart() -> None:
         '<VideoRectangle name="box" toName="video"/><Labels name="l" toName="video"><Label value="car"/></Labels></View>',
     )
     made: Any = make_plan(xml, Settings())
-    assert [(one.weights, [control.name for control in one.controls]) for one in made.passes] == [
+    assert [(one.model.weights, [control.name for control in one.controls]) for one in made.passes] == [
         ("yolo26n-cls.pt", ["weather"]),
         ("yolo26n.pt", ["box"]),
     ]

@@ -47,8 +47,8 @@ class TestConfig:
         assert [label.value for label in made.labels] == ["Car", "Truck"]
         assert (made.model_tracker, made.tracker_parameters) == ("botsort", ())
         assert made.confidence == 0.1  # what BoT-SORT can make use of
-        assert plan.passes[0].confidence == 0.1
-        assert plan.passes[0].weights == "yolo26n.pt"
+        assert plan.passes[0].options.confidence == 0.1
+        assert plan.passes[0].model.weights == "yolo26n.pt"
 
     @pytest.mark.parametrize(
         ("attributes", "tracker", "parameters", "confidence"),

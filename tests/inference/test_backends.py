@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from yolo_backend.inference.backends.base import Outputs
-from yolo_backend.inference.backends.ultralytics import LibraryNetwork, _device_locks
-from yolo_backend.inference.single_flight import LastUsed
+from yolo_backend.inference.backends.ultralytics import UltralyticsBackend, _device_locks
+from yolo_backend.inference.single_flight import SingleFlightLRU
 from yolo_backend.settings import BUNDLED_MODELS
 
 SHAPE = (64, 96, 3)
 
 
-class Counting(LibraryNetwork):
+class Counting(UltralyticsBackend):
     """Notes its batches, and runs out of memory with more than ``most`` pictures or on a white one."""
 
     most = 100
@@ -87,7 +87,7 @@ def test_a_batch_that_fails_is_tried_in_halves(most: int, broken: list[int], cap
 
 def test_of_several_who_ask_one_makes_it() -> None:
     made: list[str] = []
-    kept: LastUsed[str, object] = LastUsed(2)
+    kept: SingleFlightLRU[str, object] = SingleFlightLRU(2)
 
     def make() -> object:
         made.append("x")
@@ -101,7 +101,7 @@ def test_of_several_who_ask_one_makes_it() -> None:
 
 def test_the_one_not_used_for_longest_is_dropped() -> None:
     dropped: list[int] = []
-    kept: LastUsed[int, int] = LastUsed(2, dropped.extend)
+    kept: SingleFlightLRU[int, int] = SingleFlightLRU(2, dropped.extend)
     for key in (1, 2, 1, 3, 1, 4):
         assert kept.get(key, partial(operator.neg, key)) == -key
     assert dropped == [2, 3]
@@ -109,7 +109,7 @@ def test_the_one_not_used_for_longest_is_dropped() -> None:
 
 
 def test_what_can_not_be_made_is_tried_again_and_holds_up_nobody_else() -> None:
-    kept: LastUsed[str, int] = LastUsed(2)
+    kept: SingleFlightLRU[str, int] = SingleFlightLRU(2)
     begun, released = threading.Event(), threading.Event()
 
     def slow() -> int:

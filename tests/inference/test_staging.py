@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from yolo_backend.inference.staging import PREFIX, STALE, aside
+from yolo_backend.inference.staging import PREFIX, STALE, staging_directory
 
 
 def test_what_is_made_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    with aside(tmp_path) as making:
+    with staging_directory(tmp_path) as making:
         (making / "whole").write_text("all of it")
         assert not (tmp_path / "whole").exists()
         (making / "whole").replace(tmp_path / "whole")
 
     def fails() -> None:
-        with aside(tmp_path) as making:
+        with staging_directory(tmp_path) as making:
             (making / "half").write_text("half of")
             raise RuntimeError("in the middle")
 
@@ -32,5 +32,5 @@ def test_what_a_killed_process_left_is_removed_after_a_while(tmp_path: Path, age
     (left / "half").write_text("half of")
     then = time.time() - age
     os.utime(left, (then, then))
-    with aside(tmp_path):
+    with staging_directory(tmp_path):
         assert left.exists() == kept

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,20 @@ import numpy as np
 import pytest
 
 from yolo_backend.errors import WeightsError
-from yolo_backend.inference import Model, ModelStore, WeightsStore
+from yolo_backend.inference import Model, ModelSpec, ModelStore, PredictOptions, WeightsStore
 from yolo_backend.inference.backends import loading
-from yolo_backend.inference.backends.loading import load_network
-from yolo_backend.inference.backends.openvino import OpenVINONetwork
+from yolo_backend.inference.backends.loading import load_backend
+from yolo_backend.inference.backends.openvino import OpenVINOBackend
 from yolo_backend.inference.device import _may_have_gpu, choose_device
 from yolo_backend.inference.exports import MANIFEST, ONNX_FILE, Exports
 from yolo_backend.inference.library import ultralytics
-from yolo_backend.inference.postprocess import _distinct_rotated, _prob_iou
+from yolo_backend.inference.postprocess import _prob_iou, nms_obb
 from yolo_backend.inference.preprocess import Letterbox
 from yolo_backend.inference.weights import sha256
 from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR, Settings
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")
-OPTIONS: dict[str, Any] = {"confidence": 0.25, "iou": 0.7, "max_det": 300, "imgsz": None}
+OPTIONS = PredictOptions()
 
 
 @pytest.fixture(scope="session")
@@ -63,11 +64,11 @@ def bundled(task: str) -> Path:
 
 
 def in_pytorch(path: Path, exports: Exports) -> Model:
-    return Model(load_network(path, "cpu", batch_size=8))
+    return Model(load_backend(path, "cpu", batch_size=8))
 
 
 def in_openvino(path: Path, exports: Exports) -> Model:
-    return Model(OpenVINONetwork(exports.make(path, sha256(path))))
+    return Model(OpenVINOBackend(exports.make(path, sha256(path))))
 
 
 def in_onnx_runtime(path: Path, exports: Exports) -> Model:
@@ -77,7 +78,7 @@ def in_onnx_runtime(path: Path, exports: Exports) -> Model:
 
 def onnx_in_openvino(path: Path, exports: Exports) -> Model:
     made = Exports(exports.directory, "onnx").make(path, sha256(path))
-    return Model(load_network(made / ONNX_FILE, "cpu", batch_size=8))
+    return Model(load_backend(made / ONNX_FILE, "cpu", batch_size=8))
 
 
 @pytest.mark.parametrize("load", [in_pytorch, in_openvino, in_onnx_runtime, onnx_in_openvino])
@@ -93,7 +94,7 @@ def test_the_librarys_own_predictions(
     by_library = by_the_library(task)
     assert (model.task, model.names) == (task, by_library[0].names)
     objects = 0
-    for photo, found, expected in zip(photos, model.predict(photos, **OPTIONS), by_library, strict=True):
+    for photo, found, expected in zip(photos, model.predict(photos, OPTIONS), by_library, strict=True):
         if task == "classify":
             assert found.probabilities == pytest.approx(expected.probs.data.numpy(), abs=0.01)
             objects += 1
@@ -108,12 +109,12 @@ def test_the_librarys_own_predictions(
         corners = np.clip(rows.xyxy.numpy()[order], 0, (width, height, width, height))
         assert found.boxes == pytest.approx(corners, abs=1)
         if expected.obb is not None:
-            assert found.rotated is not None
-            assert found.rotated[:, :4] == pytest.approx(expected.obb.xywhr.numpy()[order, :4], abs=1)
-            assert found.rotated[:, 4] == pytest.approx(expected.obb.xywhr.numpy()[order, 4], abs=0.02)
+            assert found.obb is not None
+            assert found.obb[:, :4] == pytest.approx(expected.obb.xywhr.numpy()[order, :4], abs=1)
+            assert found.obb[:, 4] == pytest.approx(expected.obb.xywhr.numpy()[order, 4], abs=0.02)
         if expected.keypoints is not None and len(found):
-            assert found.points is not None
-            assert found.points[..., :2] == pytest.approx(expected.keypoints.xy.numpy()[order], abs=1)
+            assert found.keypoints is not None
+            assert found.keypoints[..., :2] == pytest.approx(expected.keypoints.xy.numpy()[order], abs=1)
         if expected.masks is not None:
             assert found.masks is not None
             for place, index in enumerate(order):
@@ -127,26 +128,26 @@ def test_a_network_is_made_in_the_background_and_goes_on_where_pytorch_was(
 ) -> None:
     settings = Settings(model_dir=tmp_path, runtime="openvino", device="cpu")
     store = ModelStore(settings, WeightsStore(settings))
-    model = store.get("demo-detect.pt")
+    model = store.get(ModelSpec(weights="demo-detect.pt"))
     assert model.runtime == "pytorch"
-    before = model.predict(photos, **OPTIONS)
+    before = model.predict(photos, OPTIONS)
     store._exporter.shutdown(wait=True)
-    assert model is store.get("demo-detect.pt")
+    assert model is store.get(ModelSpec(weights="demo-detect.pt"))
     assert store.loaded() == [
         {"weights": "demo-detect.pt", "task": "detect", "runtime": "openvino", "device": "cpu"},
     ]
-    for old, new in zip(before, model.predict(photos, **OPTIONS), strict=True):
+    for old, new in zip(before, model.predict(photos, OPTIONS), strict=True):
         assert new.boxes == pytest.approx(old.boxes, abs=1)
         assert new.scores == pytest.approx(old.scores, abs=0.01)
     # The next process finds it.
-    again = ModelStore(settings, WeightsStore(settings)).get("demo-detect.pt")
+    again = ModelStore(settings, WeightsStore(settings)).get(ModelSpec(weights="demo-detect.pt"))
     assert again.runtime == "openvino"
     # A damaged one is not used, and made again.
     (network,) = (tmp_path / "openvino").glob("demo-detect-*_openvino_model")
     weights = next(network.glob("*.bin"))
     weights.write_bytes(weights.read_bytes()[:-100])
     third = ModelStore(settings, WeightsStore(settings))
-    repaired = third.get("demo-detect.pt")
+    repaired = third.get(ModelSpec(weights="demo-detect.pt"))
     assert repaired.runtime == "pytorch"
     third._exporter.shutdown(wait=True)
     assert repaired.runtime == "openvino"
@@ -159,11 +160,11 @@ def test_pytorch_answers_on_where_no_network_can_be_kept(
     in_the_way.write_text("")
     settings = Settings(model_dir=in_the_way, runtime="openvino", device="cpu")
     store = ModelStore(settings, WeightsStore(settings))
-    model = store.get("demo-detect.pt")
+    model = store.get(ModelSpec(weights="demo-detect.pt"))
     with caplog.at_level(logging.WARNING):
         store._exporter.shutdown(wait=True)
     assert "demo-detect.pt stays with PyTorch" in caplog.text
-    assert len(model.predict(photos[:2], **OPTIONS)) == 2
+    assert len(model.predict(photos[:2], OPTIONS)) == 2
 
 
 def test_of_two_that_make_a_network_one_does(tmp_path: Path) -> None:
@@ -185,11 +186,11 @@ FIRST_USE = """
 import faulthandler, sys, threading
 from pathlib import Path
 import numpy as np
-from yolo_backend.inference.backends.openvino import OpenVINONetwork
+from yolo_backend.inference.backends.openvino import OpenVINOBackend
 
 faulthandler.dump_traceback_later(60, exit=True)
 sys.setswitchinterval(1e-6)
-networks = [OpenVINONetwork(Path(path)) for path in sys.argv[1:]]
+networks = [OpenVINOBackend(Path(path)) for path in sys.argv[1:]]
 begin = threading.Barrier(2 * len(networks))
 
 def infer(network):
@@ -218,20 +219,20 @@ def test_exported_weights_are_weights(tmp_path: Path, exports: Exports, photos: 
     settings = Settings(model_root=tmp_path, model_dir=tmp_path / "data", device="cpu")
     weights = WeightsStore(settings)
     assert "mine_openvino_model" in weights.available()
-    model = ModelStore(settings, weights).get("mine_openvino_model")
+    model = ModelStore(settings, weights).get(ModelSpec(weights="mine_openvino_model"))
     assert model.runtime == "openvino"
-    expected = in_openvino(bundled("detect"), exports).predict(photos, **OPTIONS)
-    for one, other in zip(model.predict(photos, **OPTIONS), expected, strict=True):
+    expected = in_openvino(bundled("detect"), exports).predict(photos, OPTIONS)
+    for one, other in zip(model.predict(photos, OPTIONS), expected, strict=True):
         assert one.boxes == pytest.approx(other.boxes, abs=1)
     before = weights.digest("mine_openvino_model")
     file = next((tmp_path / "mine_openvino_model").glob("*.bin"))
     file.write_bytes(file.read_bytes()[:-1] + b"\0\0")
     assert weights.digest("mine_openvino_model") != before
     # Who is at work with the old file isn't touched, and an input of another shape reads no file any more.
-    again = model.predict([photos[0][:, :200]], **OPTIONS)
+    again = model.predict([photos[0][:, :200]], OPTIONS)
     file.write_bytes(b"")
-    assert model.predict([photos[0][:200]], **OPTIONS)
-    (one,), (other,) = again, in_openvino(bundled("detect"), exports).predict([photos[0][:, :200]], **OPTIONS)
+    assert model.predict([photos[0][:200]], OPTIONS)
+    (one,), (other,) = again, in_openvino(bundled("detect"), exports).predict([photos[0][:, :200]], OPTIONS)
     assert one.boxes == pytest.approx(other.boxes, abs=1)
 
 
@@ -245,13 +246,13 @@ def test_weights_that_are_replaced_while_they_are_read(tmp_path: Path, monkeypat
     def replaced(*arguments: Any, **options: Any) -> Any:
         monkeypatch.undo()
         shutil.copy(bundled("segment"), path)
-        return load_network(*arguments, **options)
+        return load_backend(*arguments, **options)
 
-    monkeypatch.setattr(store, "load_network", replaced)
+    monkeypatch.setattr("yolo_backend.inference.store.load_backend", replaced)
     with pytest.raises(WeightsError, match="replaced while they were loaded"):
-        store.get("mine.pt")
+        store.get(ModelSpec(weights="mine.pt"))
     assert store.loaded() == []
-    assert store.get("mine.pt").task == "segment"
+    assert store.get(ModelSpec(weights="mine.pt")).task == "segment"
     with pytest.raises(WeightsError, match="the weights were replaced"):
         Exports(tmp_path).make(path, old)
     assert Exports(tmp_path).find(path, old) is None
@@ -262,7 +263,7 @@ def test_another_input_size_is_one_in_every_runtime(
     load: Callable[[Path, Exports], Model], exports: Exports, photos: list[np.ndarray]
 ) -> None:
     library = ultralytics().YOLO(bundled("detect"))
-    found = load(bundled("detect"), exports).predict(photos[:6], **{**OPTIONS, "imgsz": 640})
+    found = load(bundled("detect"), exports).predict(photos[:6], replace(OPTIONS, imgsz=640))
     for photo, one in zip(photos, found, strict=False):
         expected = library.predict(photo, conf=0.25, iou=0.7, imgsz=640, device="cpu", verbose=False)[0].boxes
         order = np.argsort(-expected.conf.numpy(), kind="stable")
@@ -289,7 +290,7 @@ def test_what_a_format_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
         model_root=tmp_path, model_dir=tmp_path / "data", device="cpu", model_sha256=sha256(tmp_path / name)
     )
     with pytest.raises(WeightsError, match=f"{name!r} {words}"):
-        ModelStore(settings, WeightsStore(settings)).get(name)
+        ModelStore(settings, WeightsStore(settings)).get(ModelSpec(weights=name))
 
 
 def test_pytorch_weights_run_in_onnx_runtime_where_asked(
@@ -299,9 +300,9 @@ def test_pytorch_weights_run_in_onnx_runtime_where_asked(
     onnx.make(bundled("detect"), sha256(bundled("detect")))
     (tmp_path / "onnx").symlink_to(exports.directory)
     settings = Settings(model_dir=tmp_path, runtime="onnx", device="cpu")
-    model = ModelStore(settings, WeightsStore(settings)).get("demo-detect.pt")
+    model = ModelStore(settings, WeightsStore(settings)).get(ModelSpec(weights="demo-detect.pt"))
     assert model.runtime == "onnx"
-    assert sum(map(len, model.predict(photos, **OPTIONS))) > 15
+    assert sum(map(len, model.predict(photos, OPTIONS))) > 15
 
 
 def test_a_runtime_that_is_not_installed_leaves_pytorch(
@@ -310,7 +311,7 @@ def test_a_runtime_that_is_not_installed_leaves_pytorch(
     monkeypatch.setattr(Exports, "_lacking", lambda _: ["onnx", "onnxruntime"])
     settings = Settings(model_dir=tmp_path, runtime="onnx", device="cpu")
     store = ModelStore(settings, WeightsStore(settings))
-    assert store.get("demo-detect.pt").runtime == "pytorch"
+    assert store.get(ModelSpec(weights="demo-detect.pt")).runtime == "pytorch"
     store._exporter.shutdown(wait=True)
     assert "RUNTIME=onnx needs what is not installed: pip install onnx onnxruntime, or set RUNTIME=auto" in caplog.text
 
@@ -322,7 +323,7 @@ def test_a_damaged_network_is_named(tmp_path: Path) -> None:
     (directory / "mine.xml").write_text("<net/>")
     settings = Settings(model_root=tmp_path, model_dir=tmp_path / "data", device="cpu")
     with pytest.raises(WeightsError, match="'mine_openvino_model' can't be loaded"):
-        ModelStore(settings, WeightsStore(settings)).get("mine_openvino_model")
+        ModelStore(settings, WeightsStore(settings)).get(ModelSpec(weights="mine_openvino_model"))
 
 
 def test_a_device_that_is_not_there() -> None:
@@ -360,7 +361,7 @@ def test_rotated_boxes_are_suppressed_as_the_library_does(seed: int) -> None:
     tensor = torch.tensor(boxes)
     assert _prob_iou(boxes) == pytest.approx(batch_probiou(tensor, tensor).numpy(), abs=1e-6)
     expected = TorchNMS.fast_nms(tensor, torch.tensor(scores), 0.5, iou_func=batch_probiou)
-    assert _distinct_rotated(boxes, scores, np.zeros(60, int), 0.5).tolist() == expected.tolist()
+    assert nms_obb(boxes, scores, np.zeros(60, int), 0.5).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(

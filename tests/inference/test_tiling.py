@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from yolo_backend.errors import MediaError
-from yolo_backend.inference import Detections, Model, Tiling
-from yolo_backend.inference.backends.loading import load_network
+from yolo_backend.inference import Detections, Model, PredictOptions, Tiling
+from yolo_backend.inference.backends.loading import load_backend
 from yolo_backend.inference.detections import SharedMasks
 from yolo_backend.inference.tiling import MOST_TILES, View, predict_tiled
 from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR
@@ -21,7 +21,7 @@ from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR
 sys.path.insert(0, str(PROJECT_DIR / "models"))
 from scenes import Scene, draw_sheet
 
-OPTIONS: dict[str, Any] = {"confidence": 0.5, "iou": 0.7, "max_det": 300, "imgsz": None}
+OPTIONS = PredictOptions(confidence=0.5)
 NAMES = {0: "a", 1: "b"}
 
 
@@ -157,9 +157,9 @@ def matches(found: Detections, sheet: Scene) -> dict[int, int]:
 
 @pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
 def test_small_objects_are_found_in_tiles(task: str, sheet: Scene, pixels: np.ndarray) -> None:
-    model = Model(load_network(BUNDLED_MODELS / f"demo-{task}.pt", "cpu", batch_size=8))
-    (plain,) = model.predict([pixels], **OPTIONS)
-    (found,) = model.predict([pixels], **OPTIONS, tiling=Tiling(500, 0.2))
+    model = Model(load_backend(BUNDLED_MODELS / f"demo-{task}.pt", "cpu", batch_size=8))
+    (plain,) = model.predict([pixels], OPTIONS)
+    (found,) = model.predict([pixels], replace(OPTIONS, tiling=Tiling(500, 0.2)))
     truths = len(sheet.objects)
     matched = matches(found, sheet)
     assert len(matches(plain, sheet)) < truths / 2
@@ -169,11 +169,11 @@ def test_small_objects_are_found_in_tiles(task: str, sheet: Scene, pixels: np.nd
     for index, number in matched.items():
         item = sheet.objects[number]
         diagonal = float(np.linalg.norm(item.box[2:] - item.box[:2]))
-        if found.rotated is not None:
+        if found.obb is not None:
             x, y, *_ = item.rotated_box
-            assert np.linalg.norm(found.rotated[index, :2] - (x, y)) < diagonal / 5
-        if found.points is not None:
-            assert np.median(np.linalg.norm(found.points[index, :, :2] - item.corners, axis=1)) < diagonal / 4
+            assert np.linalg.norm(found.obb[index, :2] - (x, y)) < diagonal / 5
+        if found.keypoints is not None:
+            assert np.median(np.linalg.norm(found.keypoints[index, :, :2] - item.corners, axis=1)) < diagonal / 4
     if found.masks is not None:
         overlaps = []
         for index, number in matched.items():
@@ -187,10 +187,10 @@ def test_small_objects_are_found_in_tiles(task: str, sheet: Scene, pixels: np.nd
 
 def test_masks_of_tiles_are_those_of_the_picture() -> None:
     """A picture in the middle of a larger one: the mask that is cut out lies where it lies in the small one."""
-    model = Model(load_network(BUNDLED_MODELS / "demo-segment.pt", "cpu", batch_size=8))
+    model = Model(load_backend(BUNDLED_MODELS / "demo-segment.pt", "cpu", batch_size=8))
     photo = cv2.imread(str(PROJECT_DIR / "examples" / "images" / "photo-01.jpg"))
     assert photo is not None
-    (found,) = model.predict([photo], **OPTIONS)
+    (found,) = model.predict([photo], OPTIONS)
     assert len(found)
     assert isinstance(found.masks, SharedMasks)
     height, width = photo.shape[:2]

@@ -112,7 +112,9 @@ def test_text_has_the_request_on_every_line() -> None:
         first, *others = TextFormatter(Redactor()).format(record("Not %s", "good", error=error)).splitlines()
     finally:
         request_id.set(NONE)
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z WARNING \[request-7\] yolo_backend\.engine: Not good", first)
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z WARNING \[request-7\] yolo_backend\.pipeline\.engine: Not good", first
+    )
     assert others
     assert all(line.startswith("[request-7] | ") for line in others)
     assert "ValueError: http://host/?***" in others[-2]

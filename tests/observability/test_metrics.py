@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from model import YOLO
 from yolo_backend.errors import ConfigError, MediaError, WeightsError
-from yolo_backend.inference import ModelStore, WeightsStore
+from yolo_backend.inference import ModelSpec, ModelStore, WeightsStore
 from yolo_backend.observability import metrics
 from yolo_backend.serving.dispatcher import get_dispatcher
 from yolo_backend.serving.routes import add_routes
@@ -110,7 +110,7 @@ def test_a_request_is_counted_through_all_its_steps(client: FlaskClient, values:
 
 def test_models_in_memory_are_counted_by_their_kind(values: Callable[[], Values], tmp_path: Path) -> None:
     settings = Settings(model_dir=tmp_path, runtime="pytorch")
-    model = ModelStore(settings, WeightsStore(settings)).get("demo-detect.pt")
+    model = ModelStore(settings, WeightsStore(settings)).get(ModelSpec(weights="demo-detect.pt"))
     assert 1e6 < model.weights_bytes < 20e6  # of 0.5 million parameters, at four bytes each
     metrics.models_in_memory([("detect", "pytorch", 5), ("detect", "pytorch", 7), ("obb", "openvino", 11)])
     now: dict[str, dict[tuple[str, str], float]] = {

@@ -11,6 +11,7 @@ import pytest
 from tests.alike import alike
 from tests.conftest import Asked, WebServer, answer
 from yolo_backend.errors import MediaError
+from yolo_backend.inference import ModelSpec
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.label_studio.task_data import task_value
 from yolo_backend.pipeline.engine import Engine
@@ -220,9 +221,9 @@ def test_weights_that_are_refused_are_not_said_to_be_missing(
     engine: Engine, caplog: pytest.LogCaptureFixture, name: str, said: str
 ) -> None:
     plan = engine.plan(f"<View>{IMAGE}{rectangles('box', attributes=f'model_path={name!r}')}</View>")
-    assert not engine.lacks_weights(plan)
+    assert not engine.preparer.lacks_weights(plan)
     assert caplog.text == ""
-    engine.warm_up(plan)
+    engine.preparer.warm_up(plan)
     (record,) = caplog.records
     assert said in record.message
 
@@ -260,7 +261,9 @@ def test_requests_at_once_share_one_model(engine: Engine) -> None:
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: engine.predict(plan, [task], NOWHERE), range(12)))
     assert all(alike(regions(answer), regions(answers[0])) for answer in answers)
-    assert engine.models.get("demo-detect.pt") is engine.models.get("demo-detect.pt")
+    assert engine.models.get(ModelSpec(weights="demo-detect.pt")) is engine.models.get(
+        ModelSpec(weights="demo-detect.pt")
+    )
 
 
 def test_replaced_weights_are_noticed(tmp_path: Path) -> None:

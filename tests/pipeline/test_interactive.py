@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from label_studio_sdk.converter.brush import mask2rle
 
-from yolo_backend.pipeline.interactive import without_drawn
+from yolo_backend.pipeline.interactive import drop_already_annotated
 
 WIDTH, HEIGHT = 800, 400
 
@@ -66,7 +66,7 @@ def brush(left: int, right: int) -> dict[str, Any]:
     ],
 )
 def test_the_same_label_in_the_same_place(predicted: dict[str, Any], drawn: dict[str, Any], same: bool) -> None:
-    assert without_drawn([predicted], [drawn | {"id": "drawn"}]) == ([] if same else [predicted])
+    assert drop_already_annotated([predicted], [drawn | {"id": "drawn"}]) == ([] if same else [predicted])
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_the_same_label_in_the_same_place(predicted: dict[str, Any], drawn: dict
 )  # fmt: skip
 def test_what_is_no_region_harms_nothing(drawn: object) -> None:
     predicted = [box(10, 10, 30, 30), region("choices", {})]
-    assert without_drawn(predicted, [drawn]) == predicted
+    assert drop_already_annotated(predicted, [drawn]) == predicted
 
 
 def test_key_points_of_a_drawn_box_belong_to_it() -> None:
     point = region("keypointlabels", {"x": 20, "y": 20, "width": 1}, id="point", parentID="predicted")
     other = region("keypointlabels", {"x": 20, "y": 20, "width": 1}, id="other", parentID="another")
-    kept = without_drawn([box(10, 10, 30, 30), point, other], [box(10, 10, 30, 30, id="drawn")])
+    kept = drop_already_annotated([box(10, 10, 30, 30), point, other], [box(10, 10, 30, 30, id="drawn")])
     assert kept == [point | {"parentID": "drawn"}, other]
 
 
@@ -96,4 +96,4 @@ def test_shape_and_label_in_two_tags_go_together() -> None:
     shape = box(10, 10, 30, 30) | {"type": "rectangle", "value": {"x": 10, "y": 10, "width": 30, "height": 30}}
     label = shape | {"type": "labels", "from_name": "l", "value": {**shape["value"], "labels": ["Cat"]}}
     drawn = [one | {"id": "drawn"} for one in (shape, label)]
-    assert without_drawn([shape, label], drawn) == []
+    assert drop_already_annotated([shape, label], drawn) == []

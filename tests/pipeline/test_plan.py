@@ -39,7 +39,7 @@ def test_attributes_are_read() -> None:
 def test_defaults_come_from_the_settings() -> None:
     made = plan(rectangles(), model_score_threshold=0.3, default_detect_model="mine.pt")
     assert made.controls[0].label_thresholds == (0.3, 0.3)
-    assert made.passes[0].weights == "mine.pt"
+    assert made.passes[0].model.weights == "mine.pt"
     assert made.problems == ()
 
 
@@ -47,7 +47,7 @@ def test_a_threshold_on_a_label_is_for_that_label_and_the_model_is_asked_for_the
     labels = '<Label value="a" model_score_threshold="0.1"/><Label value="b" score_threshold="0.9"/><Label value="c"/>'
     made = plan(rectangles('model_score_threshold="0.4"', labels))
     assert made.controls[0].label_thresholds == (0.1, 0.9, 0.4)
-    assert made.passes[0].confidence == 0.1
+    assert made.passes[0].options.confidence == 0.1
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_tiles_are_part_of_what_is_asked() -> None:
         rectangles(name="5"),
     )
     assert made.problems == ()
-    assert [(one.tiling, [c.name for c in one.controls]) for one in made.passes] == [
+    assert [(one.options.tiling, [c.name for c in one.controls]) for one in made.passes] == [
         (Tiling(640, 0.2), ["1", "2"]),
         (Tiling(640, 0.5), ["3"]),
         (None, ["4", "5"]),
@@ -104,7 +104,7 @@ def test_tiles_are_part_of_what_is_asked() -> None:
 
 def test_tiles_do_not_say_what_a_whole_image_is() -> None:
     made = plan('<Choices name="c" toName="image" model_tile="640"><Choice value="a"/></Choices>')
-    assert made.passes[0].tiling is None
+    assert made.passes[0].options.tiling is None
     assert "model_tile is ignored, since a tile doesn't say what the whole image is" in made.problems[0]
 
 
@@ -117,7 +117,10 @@ def test_controls_that_ask_the_same_share_a_pass() -> None:
         rectangles('model_path="other.pt"', name="4", to="a"),
         shown=shown,
     )
-    shared = [(one.weights, one.source.value, one.confidence, [c.name for c in one.controls]) for one in made.passes]
+    shared = [
+        (step.model.weights, step.source.value, step.options.confidence, [c.name for c in step.controls])
+        for step in made.passes
+    ]
     assert shared == [
         ("yolo26n.pt", "$a", 0.1, ["1", "2"]),
         ("yolo26n.pt", "$b", 0.5, ["3"]),
@@ -146,7 +149,7 @@ def test_a_config_without_work_for_us_says_why(xml: str, words: str) -> None:
 
 def test_model_path_can_be_kept_to_the_operator() -> None:
     made = plan(rectangles('model_path="demo-detect.pt"'), allow_custom_model_path=False)
-    assert made.passes[0].weights == "yolo26n.pt"
+    assert made.passes[0].model.weights == "yolo26n.pt"
     assert "ALLOW_CUSTOM_MODEL_PATH" in made.problems[0]
 
 

@@ -119,5 +119,5 @@ def test_a_config_asks_for_no_more_than_is_allowed(attributes: str, settings: di
     plan = make_plan(config(LABEL, attributes=attributes), Settings(**settings))
     (one,) = plan.passes
     assert expected in plan.problems[0]
-    assert one.max_det <= settings.get("max_regions", 300)
-    assert (one.imgsz or 0) <= settings.get("max_imgsz", 2048)
+    assert one.options.max_det <= settings.get("max_regions", 300)
+    assert (one.options.imgsz or 0) <= settings.get("max_imgsz", 2048)

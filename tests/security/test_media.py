@@ -207,7 +207,7 @@ def test_a_task_with_very_many_regions_is_left_out(tmp_path: Path, caplog: pytes
             "=10000", '="10000"'
         )
     )
-    assert plan.passes[0].max_det == 3
+    assert plan.passes[0].options.max_det == 3
     tasks = [{"id": 1, "data": {"i": [PHOTO] * 2}}, {"id": 2, "data": {"i": [PHOTO]}}]
     left, predicted = engine.predict(plan, tasks, NOWHERE)
     assert left is None

@@ -60,8 +60,8 @@ def test_a_labeling_config_is_planned_or_its_problems_are_said(config: str) -> N
     assert all(plan.problems)
     assert plan.passes or plan.problems
     for one in plan.passes:
-        assert not one.weights.startswith("/")
-        assert ".." not in one.weights.split("/")
+        assert not one.model.weights.startswith("/")
+        assert ".." not in one.model.weights.split("/")
     version = engine().model_version(plan)
     assert version == engine().model_version(engine().plan(config))
     json.dumps([version, *plan.problems]).encode()

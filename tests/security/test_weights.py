@@ -17,7 +17,7 @@ import pytest
 
 from yolo_backend.errors import ConfigError, WeightsError
 from yolo_backend.inference import WeightsStore
-from yolo_backend.inference.backends.loading import load_network
+from yolo_backend.inference.backends.loading import load_backend
 from yolo_backend.inference.library import ultralytics
 from yolo_backend.inference.weights import sha256
 from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR, Settings, load_settings
@@ -124,7 +124,7 @@ def test_weights_run_no_code(
     file = root / "made-by-the-weights"
     write({"model": call(file)}, root / "evil.pt")
     with pytest.raises(WeightsError) as refused:
-        load_network(root / "evil.pt", "cpu", batch_size=1)
+        load_backend(root / "evil.pt", "cpu", batch_size=1)
     assert not file.exists()
     assert "evil.pt' can't be loaded: they hold " in str(refused.value)
     if write is not newest_pickle:  # which PyTorch refuses as a whole
@@ -135,7 +135,7 @@ def test_weights_that_would_have_the_library_install_something(root: Path) -> No
     content = b"cno_such_package\nmodel\n)R."
     (root / "evil.pt").write_bytes(content)
     with pytest.raises(WeightsError, match=r"they hold no_such_package\.model, which is no part of a model"):
-        load_network(root / "evil.pt", "cpu", batch_size=1)
+        load_backend(root / "evil.pt", "cpu", batch_size=1)
 
 
 def test_a_library_that_would_run_what_is_in_weights_is_not_used(tmp_path: Path) -> None:

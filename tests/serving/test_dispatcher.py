@@ -185,7 +185,7 @@ def test_a_reason_that_all_tasks_share_is_told_once(make: Make, web: WebServer) 
 def test_what_is_late_waits_for_the_next_click(make: Make, web: WebServer) -> None:
     dispatcher, pictures = make(predict_deadline=0.5), Pictures(web, "slow")
     web.reply("/quick.jpg", PHOTO)
-    dispatcher.engine.warm_up(dispatcher.engine.plan(CONFIG))
+    dispatcher.engine.preparer.warm_up(dispatcher.engine.plan(CONFIG))
     tasks = [pictures.task(1, "slow"), pictures.task(2, "quick")]
     slow, quick = ask(dispatcher, *tasks)
     pictures.released.set()
@@ -276,7 +276,7 @@ def test_what_is_late_and_fails_is_told_once(make: Make, web: WebServer, caplog:
 
 def test_who_opens_a_task_does_not_wait_for_long_batches(make: Make, web: WebServer) -> None:
     dispatcher, pictures = make(threads=2, batch_size=2, fetch_threads=1, predict_deadline=0.2), Pictures(web, "slow")
-    dispatcher.engine.warm_up(dispatcher.engine.plan(CONFIG))
+    dispatcher.engine.preparer.warm_up(dispatcher.engine.plan(CONFIG))
     for batch in range(2):
         tasks = [{"id": n, "data": pictures.task(n, "slow")["data"] | {"n": (batch, n)}} for n in range(20)]
         assert ask(dispatcher, *tasks) == [None] * 20

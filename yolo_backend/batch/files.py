@@ -74,7 +74,7 @@ class Files:
         Raises:
             ConfigError: they can't be used, and nothing can be filled in.
         """
-        self.version = self._engine.make_ready(self._plan)
+        self.version = self._engine.preparer.settle(self._plan)
 
     @property
     def shows_images(self) -> bool:

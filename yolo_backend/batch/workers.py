@@ -43,7 +43,7 @@ class LocalWorkers:
         """
         self._engine = Engine(settings)
         self._plan = self._engine.plan(labeling_config)
-        self.version = self._engine.make_ready(self._plan)
+        self.version = self._engine.preparer.settle(self._plan)
         self._label_studio = LabelStudio.from_settings(settings)
 
     def compute(self, tasks: Sequence[Task]) -> Iterable[tuple[int, Prediction | Exception]]:

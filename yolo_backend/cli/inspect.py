@@ -10,10 +10,11 @@ from yolo_backend.controls import CONTROLS, Control
 from yolo_backend.controls.video_rectangle import VideoRectangle
 from yolo_backend.errors import ConfigError, WeightsError
 from yolo_backend.inference import WeightsStore
-from yolo_backend.inference.backends.loading import load_network
+from yolo_backend.inference.backends.loading import load_backend
 from yolo_backend.label_studio.labeling_config import parse_labeling_config
-from yolo_backend.pipeline.engine import Engine, misfit
-from yolo_backend.pipeline.plan import Pass
+from yolo_backend.pipeline.engine import Engine
+from yolo_backend.pipeline.plan import InferencePass
+from yolo_backend.pipeline.prepare import incompatibility
 from yolo_backend.settings import Settings
 
 COLOURS = ("#d4380d", "#1d39c4", "#389e0d", "#c41d7f", "#08979c", "#d48806", "#531dab", "#5b8c00", "#096dd9", "#ad4e00")
@@ -47,17 +48,17 @@ def available_weights(settings: Settings) -> Iterator[Weights]:
     store = WeightsStore(settings)
     for name in store.available():
         path = store.get(name)
-        files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-        head, problem = None, ""
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        metadata, problem = None, ""
         try:
-            head = load_network(path, "cpu", batch_size=1).head
+            metadata = load_backend(path, "cpu", batch_size=1).metadata
         except WeightsError as error:
             problem = str(error)
         yield Weights(
             name=name,
-            task=head.task if head else "",
-            classes=tuple(head.names.values()) if head else (),
-            megabytes=round(sum(one.stat().st_size for one in files) / 1e6, 3),
+            task=metadata.task if metadata else "",
+            classes=tuple(metadata.names.values()) if metadata else (),
+            megabytes=round(sum(file.stat().st_size for file in files) / 1e6, 3),
             sha256=store.digest(name),
             problem=problem,
         )
@@ -75,12 +76,12 @@ def config_for(settings: Settings, name: str, tag: str | None = None) -> str:
         ConfigError: there is no such tag, or the weights are not for it.
         WeightsError: there are no such weights, or they can't be loaded.
     """
-    head = load_network(WeightsStore(settings).get(name), "cpu", batch_size=1).head
-    fitting = [kind.tag for kind in CONTROLS if head.task in _tasks(kind)]
-    tag = tag or TAGS.get(head.task, "Choices")
+    metadata = load_backend(WeightsStore(settings).get(name), "cpu", batch_size=1).metadata
+    fitting = [kind.tag for kind in CONTROLS if metadata.task in _tasks(kind)]
+    tag = tag or TAGS.get(metadata.task, "Choices")
     if tag not in fitting:
-        raise ConfigError(f"{name} is for {head.task}, which fills in {', '.join(fitting)}, not {tag}")
-    classes = list(dict.fromkeys(one for one in head.names.values() if one.strip()))
+        raise ConfigError(f"{name} is for {metadata.task}, which fills in {', '.join(fitting)}, not {tag}")
+    classes = list(dict.fromkeys(name for name in metadata.names.values() if name.strip()))
     weights = f"model_path={quoteattr(name)}"
     lines = ["<View>"]
     if tag == "VideoRectangle":
@@ -95,12 +96,14 @@ def config_for(settings: Settings, name: str, tag: str | None = None) -> str:
         if tag == "KeyPointLabels":
             # The boxes of the objects come from the same weights.
             lines += _tag('RectangleLabels name="box" toName="image"', "Label", classes)
-            points = [f"Point {number + 1}" for number in range(head.points[0] if head.points else 0)]
+            points = [
+                f"Point {number + 1}" for number in range(metadata.keypoint_shape[0] if metadata.keypoint_shape else 0)
+            ]
             lines += _tag(f'KeyPointLabels name="point" toName="image" {weights}', "Label", points)
         elif tag in ("Choices", "Taxonomy"):
             lines += _tag(f'{tag} name="label" toName="image" {weights}', "Choice", classes)
         else:
-            rotated = ' model_obb="true"' if head.task == "obb" and tag == "RectangleLabels" else ""
+            rotated = ' model_obb="true"' if metadata.task == "obb" and tag == "RectangleLabels" else ""
             lines += _tag(f'{tag} name="label" toName="image" {weights}{rotated}', "Label", classes)
     return "\n".join([*lines, "</View>", ""])
 
@@ -130,11 +133,11 @@ def explain(settings: Settings, labeling_config: str) -> Iterator[tuple[str, boo
     engine = Engine(settings.model_copy(update={"runtime": "pytorch", "device": "cpu"}))
     config = parse_labeling_config(labeling_config)
     plan = engine.plan(labeling_config)
-    passes = {control.name: one for one in plan.passes for control in one.controls}
+    passes = {control.name: step for step in plan.passes for control in step.controls}
     controls = {control.name: control for control in plan.controls}
     filled_by: dict[str, Control] = {}
     for control in plan.controls:
-        for held in control.held:
+        for held in control.companion_controls:
             if _fits(engine, control, passes[control.name]):
                 filled_by[held.name] = control
             else:
@@ -156,28 +159,28 @@ def explain(settings: Settings, labeling_config: str) -> Iterator[tuple[str, boo
         yield f"problem: {problem}", True
 
 
-def _fits(engine: Engine, control: Control, one: Pass) -> bool:
+def _fits(engine: Engine, control: Control, step: InferencePass) -> bool:
     try:
-        return misfit(control, one, engine.models.get(one.weights)) is None
+        return incompatibility(control, step, engine.models.get(step.model)) is None
     except WeightsError:
         return False
 
 
-def _control(engine: Engine, control: Control, one: Pass, on: str) -> Iterator[tuple[str, bool]]:
+def _control(engine: Engine, control: Control, step: InferencePass, on: str) -> Iterator[tuple[str, bool]]:
     try:
-        model = engine.models.get(one.weights)
+        model = engine.models.get(step.model)
     except WeightsError as error:
         yield f"{control}{on}: nothing, its weights can't be used", False
         yield f"problem: {control}: {error}", True
         return
-    wrong = misfit(control, one, model)
+    wrong = incompatibility(control, step, model)
     yield (
-        f"{control}{on}: " + ("nothing" if wrong else f"filled in from {one.weights}, which are for {model.task}"),
+        f"{control}{on}: " + ("nothing" if wrong else f"filled in from {step.model}, which are for {model.task}"),
         False,
     )
     if model.task in control.yolo_tasks:
         yield from ((f"    {line}", False) for line in _labels(control, model.names))
-    problems = [wrong] if wrong else control.problems_with(model.task, model.points)
+    problems = [wrong] if wrong else control.problems_with(model.task, model.keypoint_count)
     if model.task in control.yolo_tasks:
         problems += control.class_problems(model.names)
     yield from ((f"problem: {problem}", True) for problem in dict.fromkeys(problems))
@@ -192,7 +195,7 @@ def _labels(control: Control, names: Mapping[int, str]) -> Iterator[str]:
         return
     by_class = control.class_map(names)
     for label, threshold in zip(control.labels, control.label_thresholds, strict=True):
-        classes = [names[number] for number, one in enumerate(by_class.labels) if one == label]
+        classes = [names[number] for number, wanted in enumerate(by_class.labels) if wanted == label]
         if classes:
             yield f"{label.value}: {', '.join(classes)}, from a score of {threshold:g}"
         else:

@@ -18,6 +18,7 @@ from yolo_backend.controls.attributes import (
     unknown_attributes,
 )
 from yolo_backend.controls.classes import ClassMap, match_classes
+from yolo_backend.inference.options import PredictOptions
 from yolo_backend.inference.tiling import Tiling
 from yolo_backend.label_studio.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag, Source
 from yolo_backend.tasks import Region
@@ -35,7 +36,7 @@ STATED_ELSEWHERE = frozenset({"model_path", "model_score_threshold", "model_skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class LabeledDetection:
     """One object that a label wants: its index in the model's result, the label, the score from 0 to 1."""
 
     index: Any
@@ -167,12 +168,14 @@ class Control(ABC):
         return min(self.label_thresholds, default=self.model_score_threshold)
 
     @property
-    def tiling(self) -> Tiling | None:
-        """The tiles that the model shall look at; None: the whole picture alone."""
-        return None
+    def options(self) -> PredictOptions:
+        """What a model is to be asked for this control."""
+        return PredictOptions(
+            confidence=self.confidence, iou=self.model_iou, max_det=self.model_max_det, imgsz=self.model_imgsz
+        )
 
     @property
-    def held(self) -> tuple[Control, ...]:
+    def companion_controls(self) -> tuple[Control, ...]:
         """Controls that this one fills in too; they are filled in alone where its weights are no good for it."""
         return ()
 
@@ -222,7 +225,9 @@ class Control(ABC):
         """Return which label and threshold each class of a model has in this control."""
         return _class_map(self, tuple(names.items()))
 
-    def kept_of(self, names: Mapping[int, str], classes: Sequence[int] | np.ndarray, scores: np.ndarray) -> list[Found]:
+    def match_labels(
+        self, names: Mapping[int, str], classes: Sequence[int] | np.ndarray, scores: np.ndarray
+    ) -> list[LabeledDetection]:
         """Return what a label wants of the objects that a model found, in their order.
 
         Args:
@@ -233,7 +238,7 @@ class Control(ABC):
         classes = np.asarray(classes, dtype=int)
         by_class = self.class_map(names)
         return [
-            Found(index=int(index), label=label, score=float(scores[index]))
+            LabeledDetection(index=int(index), label=label, score=float(scores[index]))
             for index in by_class.kept(classes, scores)
             if (label := by_class.labels[classes[index]]) is not None
         ]
@@ -266,19 +271,20 @@ class ImageControl(Control):
     )
 
     @property
-    def tiling(self) -> Tiling | None:
-        """The tiles that the model shall look at; None: the whole picture alone."""
-        return None if self.model_tile is None else Tiling(self.model_tile, self.model_tile_overlap)
+    def options(self) -> PredictOptions:
+        """What a model is to be asked for this control."""
+        tiling = None if self.model_tile is None else Tiling(self.model_tile, self.model_tile_overlap)
+        return replace(super().options, tiling=tiling)
 
     @abstractmethod
     def regions(self, result: Detections, picture: Picture) -> Iterator[Region]:
         """Turn what the model found on ``picture`` into regions, in the order of their scores."""
 
-    def kept(self, result: Detections) -> list[Found]:
+    def kept(self, result: Detections) -> list[LabeledDetection]:
         """Return the objects of a result that a label wants, in their order."""
-        return self.kept_of(result.names, result.classes, result.scores)
+        return self.match_labels(result.names, result.classes, result.scores)
 
-    def region(self, found: Found, value: dict[str, Any], picture: Picture) -> Iterator[Region]:
+    def region(self, found: LabeledDetection, value: dict[str, Any], picture: Picture) -> Iterator[Region]:
         """Yield the regions of one object: one, or two with one id where shape and label are two tags.
 
         Args:

@@ -23,11 +23,11 @@ def rotated_boxes(result: Detections) -> np.ndarray:
     Width and height are percent of the image's width and height, as if the box were not rotated: this is how Label
     Studio keeps them. The rotation is clockwise, about the centre.
     """
-    if result.rotated is None:
+    if result.obb is None:
         boxes = upright_boxes(result)
         return np.column_stack([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:], np.zeros(len(boxes))])
     scale = np.array([100 / result.width, 100 / result.height, 100 / result.width, 100 / result.height])
-    boxes = result.rotated.astype(float)
+    boxes = result.obb.astype(float)
     return np.hstack([boxes[:, :4] * scale, np.degrees(boxes[:, 4:])])
 
 

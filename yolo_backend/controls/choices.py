@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from yolo_backend.controls.attributes import attribute
-from yolo_backend.controls.base import Control, Found, ImageControl
+from yolo_backend.controls.base import Control, ImageControl, LabeledDetection
 from yolo_backend.controls.classes import match_classes
+from yolo_backend.inference.options import PredictOptions
 from yolo_backend.label_studio.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
 from yolo_backend.tasks import Region
 
@@ -49,28 +50,33 @@ class ClassControl(ImageControl):
             return None, [f"{tag} left out: with perRegion it says what a region is, and the model what an image is"]
         if shown.source.pages and "peritem" not in on:
             return None, [f'{tag} left out: on several pages it needs perItem="true", to say what each of them is']
-        if made.tiling is not None:
+        if made.options.tiling is not None:
             problems.append(
                 f"{made}: model_tile is ignored, since a tile doesn't say what the whole image is; model_imgsz lets the "
                 "model see finer detail"
             )
         return made.with_fields({"per_item": "peritem" in on, "model_tile": None}), problems
 
+    @property
+    def options(self) -> PredictOptions:
+        """What a model is to be asked for this control."""
+        return replace(super().options, whole_image=self.model_whole_image)
+
     def fingerprint(self) -> dict[str, Any]:
         """See `Control.fingerprint`."""
         extra = {"most": self.most} if self.most != 1 else {}
         return super().fingerprint() | extra | ({"perItem": True} if self.per_item else {})
 
-    def chosen(self, result: Detections) -> list[Found]:
+    def chosen(self, result: Detections) -> list[LabeledDetection]:
         """Return the labels of the likeliest classes above their thresholds, the likeliest first, at most `most`."""
         scores = result.probabilities
-        best: dict[Label, Found] = {}
-        for found in self.kept_of(result.names, range(len(scores)), scores):
+        best: dict[Label, LabeledDetection] = {}
+        for found in self.match_labels(result.names, range(len(scores)), scores):
             if found.label not in best or best[found.label].score < found.score:
                 best[found.label] = found
         return sorted(best.values(), key=lambda found: -found.score)[: self.most]
 
-    def whole(self, chosen: list[Found], values: list[Any]) -> Iterator[Region]:
+    def whole(self, chosen: list[LabeledDetection], values: list[Any]) -> Iterator[Region]:
         """Yield the one region that says what the image is, if anything was chosen."""
         if chosen:
             yield {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from yolo_backend.controls.attributes import Attribute, attribute
-from yolo_backend.controls.base import Control, Found, ImageControl, label_attribute
+from yolo_backend.controls.base import Control, ImageControl, LabeledDetection, label_attribute
 from yolo_backend.controls.boxes import upright_boxes
 from yolo_backend.controls.rectangle_labels import RectangleLabels
 from yolo_backend.label_studio.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
@@ -95,7 +95,7 @@ class KeyPointLabels(ImageControl):
         return super().fingerprint() | {"points": points} | ({"boxes": self.boxes.fingerprint()} if self.boxes else {})
 
     @property
-    def held(self) -> tuple[Control, ...]:
+    def companion_controls(self) -> tuple[Control, ...]:
         """The rectangle control whose boxes come from this control's weights."""
         return () if self.boxes is None else (self.boxes,)
 
@@ -130,10 +130,10 @@ class KeyPointLabels(ImageControl):
 
     def regions(self, result: Detections, picture: Picture) -> Iterator[Region]:
         """Yield the points of each object, and its box if there is a control to hold it."""
-        if result.points is None or not len(result):
+        if result.keypoints is None or not len(result):
             return
-        percent = result.points[..., :2] / (result.width, result.height) * 100
-        sure = result.points[..., 2] if result.points.shape[2] > 2 else np.ones(percent.shape[:2])
+        percent = result.keypoints[..., :2] / (result.width, result.height) * 100
+        sure = result.keypoints[..., 2] if result.keypoints.shape[2] > 2 else np.ones(percent.shape[:2])
         boxes = upright_boxes(result)
         held = {box.index: box for box in self.boxes.kept(result)} if self.boxes else {}
         for index, (number, score) in enumerate(zip(result.classes.tolist(), result.scores.tolist(), strict=True)):
@@ -156,7 +156,7 @@ class KeyPointLabels(ImageControl):
                 parent = {"parentID": self.boxes.local_id(index)}
             for point in points.values():
                 x, y = percent[index, point.model_index].astype(float).round(4).tolist()
-                place = Found(index=f"{index}/{point.model_index}", label=point.label, score=score)
+                place = LabeledDetection(index=f"{index}/{point.model_index}", label=point.label, score=score)
                 value = {"x": x, "y": y, "width": min(round(self.model_point_size * 100 / picture.width, 4), 100)}
                 for region in self.region(place, value, picture):
                     yield {**region, **parent}
@@ -177,7 +177,7 @@ def _points(control: KeyPointLabels, problems: list[str]) -> Iterator[KeyPoint]:
             model_index=index,
             classes=tuple(sorted({name.casefold() for name in classes})),
         )
-        first = next((one for one in taken if one.is_also(point)), None)
+        first = next((other for other in taken if other.is_also(point)), None)
         if first is not None:
             problems.append(
                 f"{control}, label {label.value!r}: point {index} goes to {first.label.value!r} where both want it"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from yolo_backend.controls.attributes import attribute
 from yolo_backend.controls.observer import Observer
 from yolo_backend.controls.ranges import Ranges
 from yolo_backend.controls.video_control import VideoControl
+from yolo_backend.inference.options import PredictOptions
 from yolo_backend.media.video import Frame
 from yolo_backend.tasks import Region
 
@@ -43,6 +44,11 @@ class TimelineLabels(VideoControl):
         False, "Let the model see the whole picture, padded to a square. Otherwise it sees the square in the middle."
     )
 
+    @property
+    def options(self) -> PredictOptions:
+        """What a model is to be asked for this control."""
+        return replace(super().options, whole_image=self.model_whole_image)
+
     def observer(self, names: Mapping[int, str], data: Mapping[str, Any]) -> Observer:
         """Return what collects the ranges of one video."""
         return _Timeline(self, names, data)
@@ -69,7 +75,7 @@ class _Timeline(Observer):
             return
         scores = result.probabilities
         on: dict[str, float] = {}
-        for found in self._control.kept_of(self._names, range(len(scores)), scores):
+        for found in self._control.match_labels(self._names, range(len(scores)), scores):
             on[found.label.value] = max(found.score, on.get(found.label.value, 0))
         for label, score in on.items():
             self._ranges[label].add(*span, score)
@@ -77,18 +83,18 @@ class _Timeline(Observer):
     def regions(self, duration: float) -> Iterator[Region]:
         frames = self._editor.count(duration)
         found = [
-            (one.start, number, label, one)
+            (span.start, number, label, span)
             for number, (label, ranges) in enumerate(self._ranges.items())
-            for one in ranges.finish(frames)
+            for span in ranges.finish(frames)
         ]
-        for start, number, label, one in sorted(found, key=lambda item: item[:2]):
+        for start, number, label, span in sorted(found, key=lambda item: item[:2]):
             yield {
                 "id": self._control.local_id(f"{number}/{start}"),
                 "from_name": self._control.name,
                 "to_name": self._control.to_name,
                 "type": self._control.kind,
-                "value": {"ranges": [{"start": one.start, "end": one.end}], self._control.kind: [label]},
-                "score": round(one.score, 4),
+                "value": {"ranges": [{"start": span.start, "end": span.end}], self._control.kind: [label]},
+                "score": round(span.score, 4),
             }
 
     def _classified(self, frame: Frame) -> tuple[int, int] | None:

@@ -156,7 +156,7 @@ def _parse(parameter: str, default: Parameter, text: str) -> Parameter:
 
 
 @dataclass
-class _Object:
+class _Track:
     """What is known of one object: scores by class, and where it was, in flat arrays."""
 
     score_of: dict[int, float] = field(default_factory=dict)
@@ -173,7 +173,7 @@ class _Objects(Observer):
         self._classes = control.class_map(names)
         self._editor = control.editor_frames(data)
         self._tracker = Tracker(control.model_tracker, control.all_tracker_parameters)
-        self._objects: dict[int, _Object] = {}
+        self._objects: dict[int, _Track] = {}
 
     def see(self, frame: Frame, result: Detections) -> None:
         sure = result.scores >= self._control.confidence
@@ -182,24 +182,24 @@ class _Objects(Observer):
         # A picture that the editor steps over is there for the tracker alone.
         shown = self._editor.shown(frame.start, frame.end)
         for number, index in self._tracker.update(boxes, frame.pixels):
-            one = self._objects.setdefault(number, _Object())
+            track = self._objects.setdefault(number, _Track())
             kind, score = int(classes[index]), float(scores[index])
-            one.score_of[kind] = one.score_of.get(kind, 0) + score
-            one.seen += 1
+            track.score_of[kind] = track.score_of.get(kind, 0) + score
+            track.seen += 1
             if shown:
-                one.shown.extend((shown[0], shown[-1]))
-                one.boxes.extend(percent[index].tolist())
+                track.shown.extend((shown[0], shown[-1]))
+                track.boxes.extend(percent[index].tolist())
 
     def regions(self, duration: float) -> Iterator[Region]:
         frames = self._editor.count(duration)
-        for number, one in self._objects.items():
-            label, threshold = self._label(one)
-            score = sum(one.score_of.values()) / one.seen
+        for number, track in self._objects.items():
+            label, threshold = self._label(track)
+            score = sum(track.score_of.values()) / track.seen
             if label is None or score < threshold:
                 continue
             keys = key_frames(
-                np.array(one.shown, int).reshape(-1, 2),
-                np.round(np.array(one.boxes, float).reshape(-1, 4), 4),
+                np.array(track.shown, int).reshape(-1, 2),
+                np.round(np.array(track.boxes, float).reshape(-1, 4), 4),
                 frames=frames,
                 max_gap=self._control.model_max_gap,
                 tolerance=self._control.model_keyframe_tolerance,
@@ -230,13 +230,13 @@ class _Objects(Observer):
                 "score": round(score, 4),
             }
 
-    def _label(self, one: _Object) -> tuple[str | None, float]:
+    def _label(self, track: _Track) -> tuple[str | None, float]:
         """Let the frames vote with their scores: the label of an object, and the score it must have.
 
         A class that no label wants stands for itself: an object that mostly looks like one is not made into another.
         """
         votes: dict[Label | int, float] = {}
-        for kind, score in one.score_of.items():
+        for kind, score in track.score_of.items():
             label = self._classes.labels[kind]
             key = kind if label is None else label
             votes[key] = votes.get(key, 0) + score

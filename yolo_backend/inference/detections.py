@@ -148,8 +148,8 @@ class Detections:
         boxes: (n, 4) left, top, right, bottom in pixels, within the picture.
         scores: (n,) from 0 to 1.
         classes: (n,) class numbers.
-        rotated: (n, 5) centre x, centre y, width, height in pixels and angle in radians, for a model of such boxes.
-        points: (n, points, 2 or 3) x and y in pixels, and from 0 to 1 how sure it is that the point can be seen.
+        obb: (n, 5) centre x, centre y, width, height in pixels and angle in radians, for a model of such boxes.
+        keypoints: (n, points, 2 or 3) x and y in pixels, and from 0 to 1 how sure it is that the point can be seen.
         masks: of a segmentation model.
         probabilities: (classes,) of a classification model; (0,) of any other.
     """
@@ -160,8 +160,8 @@ class Detections:
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
     classes: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-    rotated: np.ndarray | None = None
-    points: np.ndarray | None = None
+    obb: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
     masks: Masks | None = None
     probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0))
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from yolo_backend.errors import WeightsError
-from yolo_backend.inference.backends.base import Network
-from yolo_backend.inference.backends.loading import load_network
-from yolo_backend.inference.backends.openvino import OpenVINONetwork
+from yolo_backend.inference.backends.base import Backend
+from yolo_backend.inference.backends.loading import load_backend
+from yolo_backend.inference.backends.openvino import OpenVINOBackend
 from yolo_backend.inference.library import ultralytics
-from yolo_backend.inference.staging import aside
+from yolo_backend.inference.staging import staging_directory
 from yolo_backend.inference.weights import sha256
 from yolo_backend.settings import PROJECT_DIR
 
@@ -61,15 +61,15 @@ class Exports:
     def _made_by(self) -> str:
         return f"{version('ultralytics-opencv-headless')}-{version(self.runtime)}"
 
-    def load(self, directory: Path) -> Network:
+    def load(self, directory: Path) -> Backend:
         """Return the network in a directory that `find` or `make` returned.
 
         Raises:
             Exception: of many kinds.
         """
         if self.runtime == "openvino":
-            return OpenVINONetwork(directory)
-        return load_network(directory / ONNX_FILE, "cpu", batch_size=1, openvino=False)
+            return OpenVINOBackend(directory)
+        return load_backend(directory / ONNX_FILE, "cpu", batch_size=1, openvino=False)
 
     def find(self, weights: Path, digest: str) -> Path | None:
         """Return the network's directory if it is there and undamaged."""
@@ -102,7 +102,7 @@ class Exports:
 def export(weights: Path, digest: str, directory: Path, runtime: str) -> None:
     """Make a network of PyTorch weights with this content; the directory is complete as soon as it is there."""
     library = ultralytics()
-    with aside(directory.parent) as making:
+    with staging_directory(directory.parent) as making:
         copy = Path(shutil.copyfile(weights, making / "model.pt"))
         if sha256(copy) != digest:
             sys.exit("the weights were replaced")

@@ -8,7 +8,7 @@ import numpy as np
 
 from yolo_backend.inference.detections import Detections
 from yolo_backend.inference.library import ultralytics
-from yolo_backend.inference.staging import aside
+from yolo_backend.inference.staging import staging_directory
 
 
 def save_plot(found: Detections, pixels: np.ndarray, path: Path) -> None:
@@ -27,18 +27,18 @@ def save_plot(found: Detections, pixels: np.ndarray, path: Path) -> None:
     from ultralytics.engine.results import Results
 
     rows = np.column_stack([found.boxes, found.scores, found.classes])
-    arrays: dict[str, np.ndarray | None] = {"keypoints": found.points}
+    arrays: dict[str, np.ndarray | None] = {"keypoints": found.keypoints}
     if len(found.probabilities):
         arrays["probs"] = found.probabilities
-    elif found.rotated is not None:
-        arrays["obb"] = np.column_stack([found.rotated, rows[:, 4:]])
+    elif found.obb is not None:
+        arrays["obb"] = np.column_stack([found.obb, rows[:, 4:]])
     else:
         arrays["boxes"] = rows
     if found.masks is not None and len(found):
         height, width = pixels.shape[:2]
         arrays["masks"] = np.stack([found.masks.draw(index, width, height) for index in range(len(found))])
     tensors = {name: torch.as_tensor(array, dtype=torch.float32) for name, array in arrays.items() if array is not None}
-    with aside(path.parent) as making:
+    with staging_directory(path.parent) as making:
         plot = making / path.name
         Results(pixels, path="", names=dict(found.names), **tensors).save(str(plot))
         plot.replace(path)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from yolo_backend.inference.detections import Detections, SharedMasks
+from yolo_backend.inference.options import PredictOptions
 from yolo_backend.inference.preprocess import Letterbox
 
 MOST_CANDIDATES = 30_000
@@ -17,55 +18,49 @@ MOST_CANDIDATES = 30_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head:
+class ModelMetadata:
     """What must be known of a model to read its output.
 
     Attributes:
         task: of YOLO's: detect, segment, pose, obb or classify.
         names: of its classes.
         end_to_end: it suppresses double boxes itself; a row of its output is a box.
-        points: number of points per object and of numbers per point, for pose.
+        keypoint_shape: number of points per object and of numbers per point, for pose.
     """
 
     task: str
     names: Mapping[int, str]
     end_to_end: bool
-    points: tuple[int, int] | None = None
+    keypoint_shape: tuple[int, int] | None = None
 
 
-def read_output(
+def read_outputs(
     outputs: Sequence[np.ndarray],
-    head: Head,
+    metadata: ModelMetadata,
     letterbox: Letterbox,
+    options: PredictOptions,
     *,
     width: int,
     height: int,
-    confidence: float,
-    iou: float,
-    max_det: int,
 ) -> Detections:
     """Return what a model found on one picture.
 
     Args:
         outputs: of the model for this picture, without the dimension of the batch: boxes first, then for segment the
             prototypes of its masks.
-        head: of the model.
+        metadata: of the model.
         letterbox: how the picture lay in its input.
+        options: what is asked for.
         width: of the picture.
         height: the same.
-        confidence: the least score.
-        iou: boxes of a class that overlap by more are one object.
-        max_det: most objects.
     """
-    rotated = head.task == "obb"
+    rotated = metadata.task == "obb"
     first = outputs[0]
-    if head.end_to_end or first.shape[-1] == 6:
-        rows = first[first[:, 4] > confidence][:max_det].astype(np.float32, copy=False)
+    if metadata.end_to_end or first.shape[-1] == 6:
+        rows = first[first[:, 4] > options.confidence][: options.max_det].astype(np.float32, copy=False)
         boxes, scores, classes, extra = rows[:, :4], rows[:, 4], rows[:, 5].astype(int), rows[:, 6:]
     else:
-        boxes, scores, classes, extra = _suppressed(
-            first, len(head.names), rotated=rotated, confidence=confidence, iou=iou, max_det=max_det
-        )
+        boxes, scores, classes, extra = decode_and_nms(first, len(metadata.names), options, rotated=rotated)
     size = np.array([width, height], np.float32)
     turned = points = masks = None
     if rotated:
@@ -76,27 +71,27 @@ def read_output(
     else:
         fractions = np.clip(letterbox.fractions(boxes.reshape(-1, 2, 2)), 0, 1)
         boxes = (fractions * size).reshape(-1, 4)
-        if head.task == "segment":
+        if metadata.task == "segment":
             prototypes = outputs[1].astype(np.float32, copy=False)
             masks = SharedMasks.in_input(extra, prototypes, letterbox, fractions.reshape(-1, 4))
-        elif head.task == "pose" and head.points is not None:
-            points = extra.reshape(-1, *head.points).astype(np.float32)
+        elif metadata.task == "pose" and metadata.keypoint_shape is not None:
+            points = extra.reshape(-1, *metadata.keypoint_shape).astype(np.float32)
             points[..., :2] = np.clip(letterbox.fractions(points[..., :2]), 0, 1) * size
     return Detections(
-        names=head.names,
+        names=metadata.names,
         width=width,
         height=height,
         boxes=boxes,
         scores=scores,
         classes=classes,
-        rotated=turned,
-        points=points,
+        obb=turned,
+        keypoints=points,
         masks=masks,
     )
 
 
-def _suppressed(
-    output: np.ndarray, classes: int, *, rotated: bool, confidence: float, iou: float, max_det: int
+def decode_and_nms(
+    output: np.ndarray, classes: int, options: PredictOptions, *, rotated: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Drop weak boxes, and of those that show the same object all but the surest.
 
@@ -104,17 +99,15 @@ def _suppressed(
         output: (4 + classes + extra, boxes): centre x, centre y, width, height, a score per class, and what else the
             model says of an object.
         classes: number of classes.
+        options: what is asked for.
         rotated: the last of the extra numbers is an angle; boxes stay centre, width, height.
-        confidence: the least score.
-        iou: boxes of a class that overlap by more are one object.
-        max_det: most objects.
 
     Returns:
         Boxes (n, 4), left, top, right, bottom unless rotated; scores (n,); class numbers (n,); extra (n, extra).
     """
     scores = output[4 : 4 + classes]
     best = scores.max(0)
-    kept = np.flatnonzero(best > confidence)
+    kept = np.flatnonzero(best > options.confidence)
     if len(kept) > MOST_CANDIDATES:
         kept = kept[np.argsort(-best[kept], kind="stable")[:MOST_CANDIDATES]]
     best = best[kept].astype(np.float32, copy=False)
@@ -122,16 +115,16 @@ def _suppressed(
     boxes = output[:4, kept].T.astype(np.float32)
     extra = output[4 + classes :, kept].T.astype(np.float32)
     if rotated:
-        chosen = _distinct_rotated(np.column_stack([boxes, extra[:, -1:]]), best, kinds, iou)[:max_det]
+        chosen = nms_obb(np.column_stack([boxes, extra[:, -1:]]), best, kinds, options.iou)[: options.max_det]
     else:
         half = boxes[:, 2:] / 2
         corner = boxes[:, :2] - half
-        chosen = _distinct(np.column_stack([corner, boxes[:, 2:]]), best, kinds, iou)[:max_det]
+        chosen = nms(np.column_stack([corner, boxes[:, 2:]]), best, kinds, options.iou)[: options.max_det]
         boxes = np.column_stack([corner, boxes[:, :2] + half])
     return boxes[chosen], best[chosen], kinds[chosen], extra[chosen]
 
 
-def _distinct(boxes: np.ndarray, scores: np.ndarray, kinds: np.ndarray, iou: float) -> np.ndarray:
+def nms(boxes: np.ndarray, scores: np.ndarray, kinds: np.ndarray, iou: float) -> np.ndarray:
     """Return the indices of boxes (left, top, width, height) that no surer one of its class overlaps, surest first."""
     if not len(boxes):
         return np.zeros(0, int)
@@ -141,7 +134,7 @@ def _distinct(boxes: np.ndarray, scores: np.ndarray, kinds: np.ndarray, iou: flo
     return chosen[np.argsort(-scores[chosen], kind="stable")]
 
 
-def _distinct_rotated(boxes: np.ndarray, scores: np.ndarray, kinds: np.ndarray, iou: float) -> np.ndarray:
+def nms_obb(boxes: np.ndarray, scores: np.ndarray, kinds: np.ndarray, iou: float) -> np.ndarray:
     """Return the indices of boxes (centre, width, height, angle) that no surer one of its class overlaps, surest first.
 
     The overlap is ProbIoU (arXiv 2106.06072) and a box that is dropped still drops others (Fast NMS, arXiv 1904.02689),

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class LastUsed(Generic[Key, Value]):
-    """Values made once for each key; the one not used for longest is dropped first. Safe to use from several threads."""
+class SingleFlightLRU(Generic[Key, Value]):
+    """Values made once for each key; the least recently used one is dropped first. Safe to use from several threads.
 
-    def __init__(self, most: int, changed: Callable[[Sequence[Key]], None] = lambda dropped: None) -> None:
-        """Keep at most ``most`` values; ``changed`` is called with the keys that were dropped when there is another one."""
-        self._most = most
-        self._changed = changed
-        self._values: OrderedDict[Key, Value] = OrderedDict()
+    Of several threads that want a missing value one makes it; those that want another don't wait.
+    """
+
+    def __init__(self, maxsize: int, on_insert: Callable[[Sequence[Key]], None] = lambda dropped: None) -> None:
+        """Keep at most ``maxsize`` values; ``on_insert`` is called after each new one, with the keys that were dropped."""
+        self._on_insert = on_insert
+        self._values: LRUCache[Key, Value] = LRUCache(maxsize)
         self._making: dict[Key, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """Return the value of a key. Of several who ask at once one makes it, and those who want another don't wait."""
+        """Return the value of a key, made if it isn't there. What ``make`` raises is raised here, and nothing is kept."""
         with self._lock:
             if key in self._values:
-                self._values.move_to_end(key)
                 return self._values[key]
             making = self._making.setdefault(key, threading.Lock())
         with making:
@@ -35,13 +37,14 @@ class LastUsed(Generic[Key, Value]):
                     return self._values[key]
             value = make()
             with self._lock:
+                before = set(self._values)
                 self._values[key] = value
                 self._making.pop(key, None)
-                dropped = [self._values.popitem(last=False)[0] for _ in range(len(self._values) - self._most)]
-        self._changed(dropped)
+                dropped = sorted(before.difference(self._values), key=str)
+        self._on_insert(dropped)
         return value
 
     def items(self) -> list[tuple[Key, Value]]:
-        """Return what is kept, the one not used for longest first."""
+        """Return what is kept."""
         with self._lock:
             return list(self._values.items())

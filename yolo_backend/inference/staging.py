@@ -14,7 +14,7 @@ STALE = 24 * 3600  # seconds after which nobody is still at work on a file
 
 
 @contextmanager
-def aside(directory: Path) -> Iterator[Path]:
+def staging_directory(directory: Path) -> Iterator[Path]:
     """Give a directory in ``directory`` for something that is being made there, for as long as the context lasts.
 
     What a process left behind that was killed in the middle is removed after a day.

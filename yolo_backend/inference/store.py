@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yolo_backend.errors import WeightsError
-from yolo_backend.inference.backends.base import Network
-from yolo_backend.inference.backends.loading import load_network
+from yolo_backend.inference.backends.base import Backend
+from yolo_backend.inference.backends.loading import load_backend
 from yolo_backend.inference.device import choose_device, is_surely_cpu
 from yolo_backend.inference.exports import Exports
 from yolo_backend.inference.library import is_imported, ultralytics
 from yolo_backend.inference.model import Model
-from yolo_backend.inference.single_flight import LastUsed
+from yolo_backend.inference.options import ModelSpec, PredictOptions
+from yolo_backend.inference.single_flight import SingleFlightLRU
 from yolo_backend.inference.weights import WeightsStore
 from yolo_backend.observability import metrics
 from yolo_backend.observability.request_id import ThreadPool
@@ -35,7 +36,9 @@ class ModelStore:
         directory = "onnx" if settings.runtime == "onnx" else "openvino"
         self._exports = Exports(settings.model_dir / directory, directory)
         self._exporter = ThreadPool(1, thread_name_prefix="export")
-        self._models: LastUsed[tuple[Path, str], Model] = LastUsed(settings.model_cache_size, self._changed)
+        self._models: SingleFlightLRU[tuple[Path, str, ModelSpec], Model] = SingleFlightLRU(
+            settings.model_cache_size, self._report_changes
+        )
         self._prepared = threading.Event()
 
     @property
@@ -58,37 +61,38 @@ class ModelStore:
             ultralytics()
         self._prepared.set()
 
-    def get(self, name: str) -> Model:
-        """Return the model of the weights ``name``, loaded if it isn't yet, or if the file has changed.
+    def get(self, spec: ModelSpec) -> Model:
+        """Return a model, loaded if it isn't yet, or if the file has changed.
 
         Raises:
             WeightsError: there are no such weights, or they can't be loaded.
         """
-        key = (self._weights.get(name), self._weights.digest(name))
+        name = spec.weights
+        path, digest = self._weights.get(name), self._weights.digest(name)
 
         def load() -> Model:
             with metrics.model_loads.labels("failed").count_exceptions():
-                model = self._load(*key)
-                if self._weights.digest(name) != key[1]:
+                model = self._load(path, digest)
+                if self._weights.digest(name) != digest:
                     raise WeightsError(f"weights {name!r} were replaced while they were loaded; ask again")
             metrics.model_loads.labels("loaded").inc()
             return model
 
-        return self._models.get(key, load)
+        return self._models.get((path, digest, spec), load)
 
     def loaded(self) -> list[dict[str, str]]:
         """Return what is in memory: names of files, what they are for, and what runs them where."""
         return [
             {"weights": path.name, "task": model.task, "runtime": model.runtime, "device": model.device}
-            for (path, _), model in self._models.items()
+            for (path, _, _), model in self._models.items()
         ]
 
     def _measure(self) -> None:
         models = [model for _, model in self._models.items()]
         metrics.models_in_memory((model.task, model.runtime, model.weights_bytes) for model in models)
 
-    def _changed(self, dropped: Sequence[tuple[Path, str]]) -> None:
-        for path, _ in dropped:
+    def _report_changes(self, dropped: Sequence[tuple[Path, str, ModelSpec]]) -> None:
+        for path, _, _ in dropped:
             logger.info("Dropped %s from memory", path.name)
         self._measure()
 
@@ -107,13 +111,13 @@ class ModelStore:
         started = time.monotonic()
         device = choose_device(self._settings.device)
         exported = path.suffix == ".pt" and self._export_runtime(device) is not None
-        network: Network | None = self._exported(path, digest) if exported else None
-        made = network is not None
-        if network is None:
-            network = load_network(
+        backend: Backend | None = self._exported(path, digest) if exported else None
+        made = backend is not None
+        if backend is None:
+            backend = load_backend(
                 path, device, batch_size=self._settings.batch_size, openvino=self._exports.runtime == "openvino"
             )
-        model = Model(network)
+        model = Model(backend)
         logger.info(
             "Loaded %s: %s, %d classes, %s on %s, %.1f s",
             path.name,
@@ -127,7 +131,7 @@ class ModelStore:
             self._exporter.submit(self._export, model, path, digest)
         return model
 
-    def _exported(self, path: Path, digest: str) -> Network | None:
+    def _exported(self, path: Path, digest: str) -> Backend | None:
         found = self._exports.find(path, digest)
         try:
             return None if found is None else self._exports.load(found)
@@ -139,11 +143,11 @@ class ModelStore:
         """Make a network for another runtime and let the model go on with it."""
         try:
             with metrics.exports_running.track_inprogress(), metrics.exports.labels("failed").count_exceptions():
-                network = self._exports.load(self._exports.make(path, digest))
+                backend = self._exports.load(self._exports.make(path, digest))
                 # Compiled before somebody waits for it.
-                Model(network).warm_up(confidence=0.5, iou=0.7, max_det=1, imgsz=None)
+                Model(backend).warm_up(PredictOptions(max_det=1))
             metrics.exports.labels("made").inc()
-            model.swap(network)
+            model.swap(backend)
             self._measure()
             logger.info("%s goes on in %s", path.name, model.runtime)
         except WeightsError as error:

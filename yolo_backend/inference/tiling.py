@@ -119,17 +119,17 @@ class _Seen:
 
     def __init__(self, whole: View, views: Sequence[View], found: Sequence[Detections]) -> None:
         self.whole, self.views, self.found = whole, views, found
-        self.view = np.repeat(np.arange(len(views)), [len(one) for one in found])
-        self.place = np.concatenate([np.arange(len(one)) for one in found])
+        self.view = np.repeat(np.arange(len(views)), [len(detections) for detections in found])
+        self.index = np.concatenate([np.arange(len(detections)) for detections in found])
         corners = np.array([(view.left, view.top) for view in views], float)[self.view]
         sizes = np.array([(view.width, view.height) for view in views], float)[self.view]
-        self.boxes = np.concatenate([one.boxes for one in found]) + np.tile(corners, 2)
-        self.scores = np.concatenate([one.scores for one in found])
-        self.classes = np.concatenate([one.classes for one in found])
-        self.rotated = None
-        if all(one.rotated is not None for one in found):
-            self.rotated = np.concatenate([one.rotated for one in found if one.rotated is not None])
-            self.rotated[:, :2] += corners
+        self.boxes = np.concatenate([detections.boxes for detections in found]) + np.tile(corners, 2)
+        self.scores = np.concatenate([detections.scores for detections in found])
+        self.classes = np.concatenate([detections.classes for detections in found])
+        self.obb = None
+        if all(detections.obb is not None for detections in found):
+            self.obb = np.concatenate([detections.obb for detections in found if detections.obb is not None])
+            self.obb[:, :2] += corners
         # Cut: the box ends at a border of its view that is not one of the picture.
         near = BORDER * sizes.min(1, keepdims=True)
         at_first = (self.boxes[:, :2] < corners + near) & (corners > 0)
@@ -144,10 +144,10 @@ class _Seen:
 
     def drop(self, dropped: np.ndarray) -> None:
         """Forget detections; ``dropped`` is (n,) bool."""
-        for name in ("view", "place", "boxes", "scores", "classes", "cut", "coarse", "doubtful"):
+        for name in ("view", "index", "boxes", "scores", "classes", "cut", "coarse", "doubtful"):
             setattr(self, name, getattr(self, name)[~dropped])
-        if self.rotated is not None:
-            self.rotated = self.rotated[~dropped]
+        if self.obb is not None:
+            self.obb = self.obb[~dropped]
 
     def closer_views(self, tile: View, *, most: int) -> list[View]:
         """Return views around what is cut, or was only seen in the whole picture, and wasn't seen better anywhere."""
@@ -204,13 +204,13 @@ class _Seen:
         box, boxes = self.boxes[index], self.boxes[others]
         sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
         common = np.clip(sides, 0, None).prod(1)
-        if self.rotated is None:
+        if self.obb is None:
             area, areas = (box[2:] - box[:2]).prod(), (boxes[:, 2:] - boxes[:, :2]).prod(1)
         else:
-            area, areas = self.rotated[index, 2:4].prod(), self.rotated[others, 2:4].prod(1)
-            for place in np.flatnonzero(common):
-                corners = _corners(self.rotated[index]), _corners(self.rotated[others[place]])
-                common[place] = cv2.intersectConvexConvex(*corners)[0]
+            area, areas = self.obb[index, 2:4].prod(), self.obb[others, 2:4].prod(1)
+            for position in np.flatnonzero(common):
+                corners = _corners(self.obb[index]), _corners(self.obb[others[position]])
+                common[position] = cv2.intersectConvexConvex(*corners)[0]
         tiny = 1e-9
         return common / (area + areas - common + tiny), common / (np.minimum(area, areas) + tiny)
 
@@ -232,19 +232,23 @@ class _Seen:
         return box
 
     def _detections(self, kept: np.ndarray) -> Detections:
-        found = [(self.found[self.view[i]], self.views[self.view[i]], int(self.place[i])) for i in kept]
+        found = [(self.found[self.view[i]], self.views[self.view[i]], int(self.index[i])) for i in kept]
         points = masks = None
-        if all(one.points is not None for one in self.found):
-            points = np.concatenate([one.points[:0] for one in self.found[:1] if one.points is not None])
-            moved = [_moved(one.points[place], view) for one, view, place in found if one.points is not None]
+        if all(view.keypoints is not None for view in self.found):
+            points = np.concatenate([view.keypoints[:0] for view in self.found[:1] if view.keypoints is not None])
+            moved = [
+                _moved(detections.keypoints[index], view)
+                for detections, view, index in found
+                if detections.keypoints is not None
+            ]
             points = np.stack(moved) if moved else points
         if self.found[0].masks is not None:
             size = np.array([self.whole.width, self.whole.height])
             masks = SeparateMasks(
                 [
-                    one.masks.cut_out(place, (view.left, view.top) / size, (view.width, view.height) / size)
-                    for one, view, place in found
-                    if isinstance(one.masks, SharedMasks)
+                    detections.masks.cut_out(index, (view.left, view.top) / size, (view.width, view.height) / size)
+                    for detections, view, index in found
+                    if isinstance(detections.masks, SharedMasks)
                 ]
             )
         return Detections(
@@ -254,14 +258,14 @@ class _Seen:
             boxes=self.boxes[kept],
             scores=self.scores[kept],
             classes=self.classes[kept],
-            rotated=None if self.rotated is None else self.rotated[kept],
-            points=points,
+            obb=None if self.obb is None else self.obb[kept],
+            keypoints=points,
             masks=masks,
         )
 
 
-def _corners(rotated: np.ndarray) -> np.ndarray:
-    x, y, width, height, angle = rotated.tolist()
+def _corners(obb: np.ndarray) -> np.ndarray:
+    x, y, width, height, angle = obb.tolist()
     return cv2.boxPoints(((x, y), (width, height), math.degrees(angle)))
 
 

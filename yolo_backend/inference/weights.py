@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from yolo_backend.errors import WeightsError
 from yolo_backend.inference.library import fetch_official, official_names
-from yolo_backend.inference.staging import aside
+from yolo_backend.inference.staging import staging_directory
 from yolo_backend.settings import BUNDLED_MODELS, Settings
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class WeightsStore:
                 reason = f"{root} is missing or not writable"
             else:
                 try:
-                    with aside(root) as making:
+                    with staging_directory(root) as making:
                         path = fetch_official(name, making).replace(root / name)
                 except Exception as error:  # the library raises many kinds here
                     reason = " ".join(str(error).lstrip("❌ ").split())
@@ -154,11 +154,11 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hex; of a directory, that of its files with their names."""
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    for one in files:
-        if one != path:
-            digest.update(f"{one.relative_to(path).as_posix()}\0{one.stat().st_size}\0".encode())
-        with one.open("rb") as file:
-            while chunk := file.read(1 << 20):
+    for file in files:
+        if file != path:
+            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as content:
+            while chunk := content.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
 

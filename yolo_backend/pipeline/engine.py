@@ -7,17 +7,18 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_backend.controls import Control, ImageControl, VideoControl
-from yolo_backend.errors import BackendError, ConfigError, MediaError, WeightsError
-from yolo_backend.inference import Model, ModelStore, WeightsStore
+from yolo_backend.controls import ImageControl, VideoControl
+from yolo_backend.errors import BackendError, ConfigError, MediaError
+from yolo_backend.inference import ModelStore, WeightsStore
 from yolo_backend.inference.library import available_cores
 from yolo_backend.inference.plot import save_plot
 from yolo_backend.label_studio.client import LabelStudio
@@ -27,21 +28,44 @@ from yolo_backend.media import MediaLoader, Picture
 from yolo_backend.media.video import read_ahead, read_frames
 from yolo_backend.observability.request_id import ThreadPool
 from yolo_backend.pipeline.lookahead import as_completed_ahead
-from yolo_backend.pipeline.plan import Pass, Plan, listed, make_plan
+from yolo_backend.pipeline.plan import Plan
+from yolo_backend.pipeline.prepare import LoadedPass, Preparer, least_scale
 from yolo_backend.pipeline.watching import observe
 from yolo_backend.settings import Settings, get_settings
-from yolo_backend.tasks import Prediction, Region, Task, task_keys, with_unique_ids
+from yolo_backend.tasks import Prediction, Region, Task, on_page, task_keys, with_unique_ids
 
 if TYPE_CHECKING:
     from yolo_backend.inference import Detections
 
 logger = logging.getLogger(__name__)
 
-MAX_REMEMBERED = 1000  # labeling configs whose problems are kept
 
-NumberedPass = tuple[int, Pass, Model]
-Parts = list[tuple[int, int, list[Region]]]
-"""Regions of a task, by the number of the pass and of the page that they are from."""
+@dataclass(frozen=True, kw_only=True)
+class MediaItem:
+    """One picture or video of a task, and the passes that look at it.
+
+    Attributes:
+        task: as Label Studio sends it.
+        page: its number in a ``valueList``, from 0.
+        value: what the task's data says of it.
+        passes: all of one object tag.
+        label_studio: where it is kept.
+    """
+
+    task: Task
+    page: int
+    value: Any
+    passes: Sequence[LoadedPass]
+    label_studio: LabelStudio
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageRegions:
+    """The regions that one pass found on one page of a task."""
+
+    pass_number: int
+    page: int
+    regions: list[Region]
 
 
 class Engine:
@@ -63,33 +87,16 @@ class Engine:
         self._cores = threading.BoundedSemaphore(cores)
         self._queue_for_gpu = threading.BoundedSemaphore(cores + settings.batch_size)
         self._active = 0  # calls of `compute`
-        self._said: set[str] = set()
-        self._problems: dict[str, list[str]] = {}
         self._lock = threading.Lock()
-        self._plan = lru_cache(maxsize=256)(make_plan)
+        self.preparer = Preparer(settings, self.weights, self.models)
 
     def plan(self, labeling_config: str) -> Plan:
         """Return the plan for a labeling config, made once; its problems are logged once."""
-        plan = self._plan(labeling_config, self.settings)
-        self._warn_once(plan.problems)
-        for one in plan.passes:
-            if self.weights.lacks(one.weights):
-                self._warn_once([f"{_names(one.controls)}: the weights {one.weights} are not there (yet)"])
-        return plan
+        return self.preparer.plan(labeling_config)
 
     def model_version(self, plan: Plan) -> str:
         """Return the model version of a plan; no model is loaded for it."""
-        return plan.model_version(self.weights)
-
-    def lacks_weights(self, plan: Plan) -> bool:
-        """Tell whether weights of a plan aren't there."""
-        return any(self.weights.lacks(one.weights) for one in plan.passes)
-
-    def fetch_weights(self, plan: Plan) -> None:
-        """Fetch what weights of a plan aren't there and can be fetched."""
-        for one in plan.passes:
-            with suppress(WeightsError):
-                self.weights.get(one.weights)
+        return self.preparer.model_version(plan)
 
     def predict(self, plan: Plan, tasks: Sequence[Task], label_studio: LabelStudio) -> list[Prediction | None]:
         """Predict tasks here and now, and return one item per task, in order; None for one that failed."""
@@ -113,15 +120,16 @@ class Engine:
             label_studio: where their pictures are kept.
         """
         started = time.monotonic()
-        passes, version, problems = self._prepared(plan)
-        if not passes:
-            nothing = _nothing(problems)
-            logger.warning("Predicted 0 of %d tasks, %s", len(tasks), nothing)
-            yield from ((index, nothing) for index in range(len(tasks)))
+        prepared = self.preparer.prepare(plan)
+        try:
+            prepared.require()
+        except ConfigError as error:
+            logger.warning("Predicted 0 of %d tasks, %s", len(tasks), error)
+            yield from ((index, error) for index in range(len(tasks)))
             return
         found: list[int] = []
         with self._counted():
-            for index, regions in self._regions(passes, tasks, label_studio):
+            for index, regions in self._regions(prepared.passes, tasks, label_studio):
                 outcome: Prediction | Exception
                 if not isinstance(regions, Exception) and len(regions) > self.settings.max_regions:
                     regions = MediaError(
@@ -134,7 +142,7 @@ class Engine:
                     fault = None if isinstance(outcome, BackendError) else outcome
                     logger.warning("Task %.60r left out: %s", tasks[index].get("id"), outcome, exc_info=fault)
                 else:
-                    outcome = Prediction(regions=regions, model_version=version)
+                    outcome = Prediction(regions=regions, model_version=prepared.version)
                     found.append(len(regions))
                 yield index, outcome
         logger.log(
@@ -147,163 +155,107 @@ class Engine:
             time.monotonic() - started,
         )
 
-    def make_ready(self, plan: Plan) -> str:
-        """Load the models of a plan, wait until they are in the runtime that they stay in, and return their version.
-
-        Raises:
-            ConfigError: nothing in the labeling config can be filled in.
-        """
-        passes, version, problems = self._prepared(plan)
-        if not passes:
-            raise _nothing(problems)
-        self.models.settle()
-        return version
-
-    def problems(self, plan: Plan) -> list[str]:
-        """Say in words what of a labeling config can't be filled in, as far as is known without loading a model."""
-        return self._problems.get(self.model_version(plan), list(plan.problems))
-
-    def warm_up(self, plan: Plan) -> None:
-        """Load the models of a plan, so that the first prediction doesn't wait for them. Problems are logged alone."""
-        passes, _, _ = self._prepared(plan)
-        for one, model in passes:
-            model.warm_up(**one.options)
-
-    def _prepared(self, plan: Plan) -> tuple[list[tuple[Pass, Model]], str, list[str]]:
-        """Return the passes of a plan with their models, the version of just these models, and all problems in words."""
-        version = self.model_version(plan)
-        while True:
-            problems = list(plan.problems)
-            passes = list(self._loaded(plan, problems))
-            before, version = version, self.model_version(plan)
-            if version == before:
-                break
-            # Weights were fetched, or replaced while others were loaded.
-        with self._lock:
-            self._problems[version] = problems
-            while len(self._problems) > MAX_REMEMBERED:
-                del self._problems[next(iter(self._problems))]
-        return passes, version, problems
-
-    def _loaded(self, plan: Plan, reasons: list[str]) -> Iterator[tuple[Pass, Model]]:
-        """Yield the passes of a plan whose weights can be used, with their models; say in words why others can't."""
-        for one in plan.passes:
-            try:
-                model = self.models.get(one.weights)
-            except WeightsError as error:
-                reasons.append(f"{_names(one.controls)} left out: {error}")
-                logger.error("%s", reasons[-1])
-                continue
-            fitting: list[Control] = []
-            waiting = list(one.controls)
-            while waiting:
-                control = waiting.pop(0)
-                if wrong := misfit(control, one, model):
-                    reasons.append(wrong)
-                    self._warn_once([wrong])
-                    waiting = [*control.held, *waiting]
-                else:
-                    fitting.append(control)
-                    self._warn_once(control.problems_with(model.task, model.points))
-                if model.task in control.yolo_tasks:
-                    self._warn_once(listed(control.class_problems(model.names)))
-            if fitting:
-                yield Pass(**{**vars(one), "controls": tuple(fitting)}), model
-
     def _regions(
-        self, passes: Sequence[tuple[Pass, Model]], tasks: Sequence[Task], label_studio: LabelStudio
+        self, passes: Sequence[LoadedPass], tasks: Sequence[Task], label_studio: LabelStudio
     ) -> Iterator[tuple[int, list[Region] | Exception]]:
         """Yield the index of each task with its regions, or why it failed, as they are done."""
-        groups: dict[tuple[str, Source], list[NumberedPass]] = defaultdict(list)
-        for number, (one, model) in enumerate(passes):
-            groups[one.object_tag, one.source].append((number, one, model))
         left: dict[int, int] = {}
         pictures = self._pictures if len(tasks) > self.settings.batch_size else self._few_pictures
+        on_picture = partial(self._on_picture, single=len(tasks) == 1)
 
-        def begun() -> Iterator[tuple[int, Future[Parts]]]:
+        def begun() -> Iterator[tuple[int, Future[list[PageRegions]]]]:
             for index, task in enumerate(tasks):
-                futures: list[Callable[[], Future[Parts]]] = []
                 try:
-                    for (object_tag, source), group in groups.items():
-                        values = source_values(task, source)
-                        if len(values) > self.settings.max_pages:
-                            raise MediaError(
-                                f"{len(values)} pages, more than MAX_PAGES allows ({self.settings.max_pages})"
-                            )
-                        for page, value in enumerate(values):
-                            if object_tag == VideoControl.object_tag:
-                                work = partial(self._on_video, task, value, group, label_studio)
-                                futures.append(partial(self._videos.submit, work))
-                            else:
-                                work = partial(
-                                    self._on_picture, task, page, value, group, label_studio, len(tasks) == 1
-                                )
-                                futures.append(partial(pictures.submit, work))
+                    items = list(self._items(task, passes, label_studio))
                 except MediaError as error:
-                    futures = [partial(_failed, error)]
-                left[index] = len(futures)
-                yield from ((index, begin()) for begin in futures)
+                    left[index] = 1
+                    yield index, _failed(error)
+                    continue
+                left[index] = len(items)
+                for item in items:
+                    if item.passes[0].step.object_tag == VideoControl.object_tag:
+                        yield index, self._videos.submit(self._on_video, item)
+                    else:
+                        yield index, pictures.submit(on_picture, item)
 
-        parts: dict[int, Parts] = defaultdict(list)
+        found: dict[int, list[PageRegions]] = defaultdict(list)
         failures: dict[int, Exception] = {}
         for index, future in as_completed_ahead(begun(), window=self._ahead):
             left[index] -= 1
             try:
-                parts[index] += future.result()
+                found[index] += future.result()
             except Exception as error:
                 failures.setdefault(index, error)
             if not left[index]:
                 del left[index]
-                ordered = sorted(parts.pop(index, []), key=itemgetter(0, 1))
-                regions = [region for _, _, some in ordered for region in some]
-                yield index, failures.pop(index, regions)
+                ordered = sorted(found.pop(index, []), key=attrgetter("pass_number", "page"))
+                yield index, failures.pop(index, [region for page in ordered for region in page.regions])
 
-    def _on_picture(
-        self,
-        task: Task,
-        page: int,
-        value: Any,
-        passes: Sequence[NumberedPass],
-        label_studio: LabelStudio,
-        single: bool,
-    ) -> Parts:
+    def _items(self, task: Task, passes: Sequence[LoadedPass], label_studio: LabelStudio) -> Iterator[MediaItem]:
+        """Yield the pictures and videos of a task.
+
+        Raises:
+            MediaError: the task's data doesn't have them, or too many.
+        """
+        groups: dict[tuple[str, Source], list[LoadedPass]] = defaultdict(list)
+        for loaded in passes:
+            groups[loaded.step.object_tag, loaded.step.source].append(loaded)
+        for (_, source), group in groups.items():
+            values = source_values(task, source)
+            if len(values) > self.settings.max_pages:
+                raise MediaError(f"{len(values)} pages, more than MAX_PAGES allows ({self.settings.max_pages})")
+            for page, value in enumerate(values):
+                yield MediaItem(task=task, page=page, value=value, passes=group, label_studio=label_studio)
+
+    def _on_picture(self, item: MediaItem, *, single: bool) -> list[PageRegions]:
         """Fetch a picture, decode it, and run the passes over it."""
-        file = self.media.fetch(value, task_id=task.get("id"), label_studio=label_studio)
-        parts: Parts = []
+        file = self.media.fetch(item.value, task_id=item.task.get("id"), label_studio=item.label_studio)
+        found: list[PageRegions] = []
         # What is fetched is small beside its pixels: only as many are decoded as can be worked on.
-        with self._cores if all(model.device == "cpu" for _, _, model in passes) else self._queue_for_gpu:
-            picture = self.media.decode(file, least_scale=partial(_least_scale, passes))
+        on_cpu = all(loaded.model.device == "cpu" for loaded in item.passes)
+        with self._cores if on_cpu else self._queue_for_gpu:
+            picture = self.media.decode(file, least_scale=partial(least_scale, item.passes))
             del file
-            for number, one, model in passes:
-                (result,) = model.predict([picture.pixels], **one.options, alone=single and self._active == 1)
+            for loaded in item.passes:
+                step = loaded.step
+                alone = single and self._active == 1
+                (result,) = loaded.model.predict([picture.pixels], step.options, alone=alone)
                 regions = [
                     region
-                    for control in one.controls
+                    for control in step.controls
                     if isinstance(control, ImageControl)
                     for region in control.regions(result, picture)
                 ]
                 if self.settings.debug_plot:
-                    self._plot(result, picture, f"task-{task.get('id')}-{page}-{Path(one.weights).stem}.jpg")
-                parts.append((number, page, _on_page(regions, page) if one.source.pages else regions))
-        return parts
+                    stem = Path(step.model.weights).stem
+                    self._plot(result, picture, f"task-{item.task.get('id')}-{item.page}-{stem}.jpg")
+                if step.source.pages:
+                    regions = on_page(regions, item.page)
+                found.append(PageRegions(pass_number=loaded.number, page=item.page, regions=regions))
+        return found
 
-    def _on_video(self, task: Task, value: Any, passes: Sequence[NumberedPass], label_studio: LabelStudio) -> Parts:
+    def _on_video(self, item: MediaItem) -> list[PageRegions]:
         """Fetch a video, and show it to all passes at once."""
-        data = task.get("data") or {}
+        data = item.task.get("data") or {}
         watching = [
             (
-                partial(model.predict, **one.options),
-                [control.observer(model.names, data) for control in one.controls if isinstance(control, VideoControl)],
+                partial(loaded.model.predict, options=loaded.step.options),
+                [
+                    control.observer(loaded.model.names, data)
+                    for control in loaded.step.controls
+                    if isinstance(control, VideoControl)
+                ],
             )
-            for _, one, model in passes
+            for loaded in item.passes
         ]
-        with self.media.local_file(value, task_id=task.get("id"), label_studio=label_studio) as path:
-            settings = self.settings
+        settings = self.settings
+        with self.media.local_file(item.value, task_id=item.task.get("id"), label_studio=item.label_studio) as path:
             frames = read_frames(
                 path, max_megapixels=settings.max_image_megapixels, max_frames=settings.max_video_frames
             )
             with closing(read_ahead(frames, settings.batch_size)) as ahead:
-                return [(passes[0][0], 0, observe(ahead, watching, batch_size=settings.batch_size))]
+                regions = observe(ahead, watching, batch_size=settings.batch_size)
+        return [PageRegions(pass_number=item.passes[0].number, page=0, regions=regions)]
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -321,47 +273,7 @@ class Engine:
             directory.mkdir(parents=True, exist_ok=True)
             save_plot(result, picture.pixels, directory / re.sub(r"[^\w.-]", "_", name))
         except OSError as error:
-            self._warn_once([f"DEBUG_PLOT: {directory} can't be written: {error}"])
-
-    def _warn_once(self, problems: Iterable[str]) -> None:
-        for problem in problems:
-            with self._lock:
-                said = problem in self._said
-                if len(self._said) >= 10_000:
-                    self._said.clear()
-                self._said.add(problem)
-            if not said:
-                logger.warning("%s", problem)
-
-
-def _nothing(problems: Sequence[str]) -> ConfigError:
-    return ConfigError(f"nothing in the labeling config can be filled in: {'; '.join(dict.fromkeys(problems))}")
-
-
-def _names(controls: Iterable[Control]) -> str:
-    return ", ".join(map(str, controls))
-
-
-def _least_scale(passes: Sequence[NumberedPass], width: int, height: int) -> float:
-    """Return how far a picture may be scaled down before any of the models gets to see less of it."""
-    return max(
-        model.least_scale(width, height, imgsz=one.imgsz, whole_image=one.whole_image, tiling=one.tiling)
-        for _, one, model in passes
-    )
-
-
-def misfit(control: Control, one: Pass, model: Model) -> str | None:
-    """Say in words why a model can't fill in a control, if it can't."""
-    if model.task not in control.yolo_tasks:
-        return (
-            f"{control} left out: it needs weights for {' or '.join(control.yolo_tasks)}, and {one.weights} are for "
-            f"{model.task}; name others in model_path, or use another tag"
-        )
-    if not control.labels:
-        return f"{control} left out: it has no labels; give it one for each class that it is to show"
-    if not control.wants_any(model.names):
-        return f"{control} left out: none of its labels is a class of {one.weights}; map them with predicted_values"
-    return None
+            self.preparer.warn_once([f"DEBUG_PLOT: {directory} can't be written: {error}"])
 
 
 @lru_cache(maxsize=1)
@@ -374,13 +286,3 @@ def _failed(error: Exception) -> Future[Any]:
     future: Future[Any] = Future()
     future.set_exception(error)
     return future
-
-
-def _on_page(regions: Iterable[Region], page: int) -> list[Region]:
-    """Say which page of a ``valueList`` regions are on, counted from 0."""
-    paged = [{**region, "item_index": page} for region in regions]
-    for region in paged:
-        for key in ("id", "parentID"):
-            if key in region:
-                region[key] = f"{region[key]}/{page}"
-    return paged

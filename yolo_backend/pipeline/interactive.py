@@ -17,7 +17,7 @@ GRID = 512
 """Cells along each side of the grid on which two outlines are compared."""
 
 
-def without_drawn(regions: Sequence[Region], drawn: Sequence[Any]) -> list[Region]:
+def drop_already_annotated(regions: Sequence[Region], drawn: Sequence[Any]) -> list[Region]:
     """Leave out regions that are drawn already: the same label, and nearly the same area.
 
     What belongs to a region that is left out (its key points) is told to belong to the drawn one.
@@ -36,9 +36,9 @@ def without_drawn(regions: Sequence[Region], drawn: Sequence[Any]) -> list[Regio
         label, shape = label_of(region), shape_of(region)
         if label is None or shape is None:
             continue
-        for other, other_shape, one in known:
+        for other, other_shape, annotation in known:
             if label == other and _overlap(shape, other_shape) > SAME:
-                replaced[region["id"]] = str(one.get("id"))
+                replaced[region["id"]] = str(annotation.get("id"))
                 break
     # Shape and label may be two regions with one id.
     kept = [region for region in regions if region["id"] not in replaced]
@@ -48,20 +48,20 @@ def without_drawn(regions: Sequence[Region], drawn: Sequence[Any]) -> list[Regio
     ]
 
 
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+def _overlap(shape: np.ndarray, other: np.ndarray) -> float:
     """Return the intersection over union of two outlines or two masks; 0 for one of each."""
-    if one.dtype != other.dtype:
+    if shape.dtype != other.dtype:
         return 0.0
-    if one.dtype != bool:
-        both = np.concatenate([one, other])
+    if shape.dtype != bool:
+        both = np.concatenate([shape, other])
         low, size = both.min(0), np.ptp(both, axis=0)
         if not (size > 0).all() or not np.isfinite(both).all():
             return 0.0
-        one, other = (_cells((outline - low) / size) for outline in (one, other))
-    if one.shape != other.shape:
+        shape, other = (_cells((outline - low) / size) for outline in (shape, other))
+    if shape.shape != other.shape:
         return 0.0
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 0.0
+    union = np.count_nonzero(shape | other)
+    return np.count_nonzero(shape & other) / union if union else 0.0
 
 
 def _cells(outline: np.ndarray) -> np.ndarray:

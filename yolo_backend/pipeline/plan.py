@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any
 
 from yolo_backend.controls import CONTROLS, Control
 from yolo_backend.errors import ConfigError
-from yolo_backend.inference.tiling import Tiling
+from yolo_backend.inference.options import ModelSpec, PredictOptions
 from yolo_backend.inference.weights import WeightsStore
 from yolo_backend.label_studio.labeling_config import ControlTag, LabelingConfig, Limits, Source, parse_labeling_config
 from yolo_backend.settings import Settings
@@ -23,35 +22,31 @@ FINGERPRINT_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pass:
-    """One forward pass per picture, shared by all controls that ask the same of the same weights."""
+class InferencePass:
+    """One forward pass per picture, shared by all controls that ask the same of the same model.
 
-    weights: str
+    Attributes:
+        model: which one.
+        object_tag: what the controls are on, such as ``Image``.
+        source: where a task has the data.
+        options: what is asked of the model; the confidence is the least that any of the controls asks for.
+        controls: in document order.
+    """
+
+    model: ModelSpec
     object_tag: str
     source: Source
-    iou: float
-    max_det: int
-    imgsz: int | None
-    whole_image: bool
-    tiling: Tiling | None
+    options: PredictOptions
     controls: tuple[Control, ...]
 
-    @property
-    def confidence(self) -> float:
-        """The least score that any of the controls asks for."""
-        return min(control.confidence for control in self.controls)
+    def for_controls(self, controls: Iterable[Control]) -> InferencePass:
+        """Return the same pass for other controls, which ask for the same but for their confidence."""
+        controls = tuple(controls)
+        confidence = min(control.confidence for control in controls)
+        return replace(self, controls=controls, options=replace(self.options, confidence=confidence))
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """What `Model.predict` is to be asked."""
-        return {
-            "confidence": self.confidence,
-            "iou": self.iou,
-            "max_det": self.max_det,
-            "imgsz": self.imgsz,
-            "whole_image": self.whole_image,
-            "tiling": self.tiling,
-        }
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.controls))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +60,7 @@ class Plan:
     """
 
     controls: tuple[Control, ...]
-    passes: tuple[Pass, ...]
+    passes: tuple[InferencePass, ...]
     problems: tuple[str, ...]
 
     def model_version(self, weights: WeightsStore) -> str:
@@ -74,8 +69,8 @@ class Plan:
         The names of the weights and a digest of their content and of everything in the labeling config and the settings
         that changes an answer: another version means that predictions may differ, the same that they don't.
         """
-        names = list(dict.fromkeys(one.weights for one in self.passes))
-        weights_of = {control.name: one.weights for one in self.passes for control in one.controls}
+        weights_of = {control.name: step.model.weights for step in self.passes for control in step.controls}
+        names = list(dict.fromkeys(step.model.weights for step in self.passes))
         state = {
             "format": FINGERPRINT_FORMAT,
             "controls": [control.fingerprint() | {"weights": weights_of[control.name]} for control in self.controls],
@@ -105,7 +100,7 @@ def make_plan(xml: str, settings: Settings) -> Plan:
             continue
         if control is not None:
             controls.append(control)
-    filled = {held.name for control in controls for held in control.held}
+    filled = {held.name for control in controls for held in control.companion_controls}
     controls = [control for control in controls if control.name not in filled]
     if not controls and not problems:
         tags = ", ".join(f"<{kind.tag}> on <{kind.object_tag}>" for kind in CONTROLS)
@@ -117,7 +112,7 @@ def make_plan(xml: str, settings: Settings) -> Plan:
 
 def listed(problems: Sequence[str]) -> tuple[str, ...]:
     """Return problems as they may go into a log: no more and no longer than somebody would read."""
-    shown = [one if len(one) <= PROBLEM_LENGTH else f"{one[:PROBLEM_LENGTH]}…" for one in problems[:PROBLEMS]]
+    shown = [text if len(text) <= PROBLEM_LENGTH else f"{text[:PROBLEM_LENGTH]}…" for text in problems[:PROBLEMS]]
     more = len(problems) - len(shown)
     return (*shown, f"and {more} problems more") if more else tuple(shown)
 
@@ -136,29 +131,16 @@ def _control(tag: ControlTag, config: LabelingConfig, settings: Settings) -> tup
     return None, [f"{tag} is on <{shown.tag}>; it can be filled in on {', '.join(f'<{k.object_tag}>' for k in kinds)}"]
 
 
-def _passes(controls: Iterable[Control], settings: Settings) -> list[Pass]:
-    groups: dict[tuple[str, str, Source, float, int, int | None, bool, Tiling | None], list[Control]] = {}
+def _passes(controls: Iterable[Control], settings: Settings) -> list[InferencePass]:
+    groups: dict[InferencePass, list[Control]] = {}
     for control in controls:
         weights = control.model_path or getattr(settings, f"default_{control.yolo_tasks[0]}_model")
-        asked = (
-            control.model_iou,
-            control.model_max_det,
-            control.model_imgsz,
-            getattr(control, "model_whole_image", False),
-            control.tiling,
+        shared = InferencePass(
+            model=ModelSpec(weights=weights),
+            object_tag=control.object_tag,
+            source=control.source,
+            options=replace(control.options, confidence=0.0),
+            controls=(),
         )
-        groups.setdefault((weights, control.object_tag, control.source, *asked), []).append(control)
-    return [
-        Pass(
-            weights=weights,
-            object_tag=object_tag,
-            source=source,
-            iou=iou,
-            max_det=max_det,
-            imgsz=imgsz,
-            whole_image=whole_image,
-            tiling=tiling,
-            controls=tuple(group),
-        )
-        for (weights, object_tag, source, iou, max_det, imgsz, whole_image, tiling), group in groups.items()
-    ]
+        groups.setdefault(shared, []).append(control)
+    return [shared.for_controls(group) for shared, group in groups.items()]

@@ -85,9 +85,9 @@ class Dispatcher:
         whoever asks next. No task is answered twice to people who click twice.
         """
         self.notice(asked.project, plan)
-        if self.engine.lacks_weights(plan):
+        if self.engine.preparer.lacks_weights(plan):
             # First, since the version depends on them.
-            self._wait([self._warmers.submit(self.engine.fetch_weights, plan)], asked, give_up_early=False)
+            self._wait([self._warmers.submit(self.engine.preparer.fetch_weights, plan)], asked, give_up_early=False)
         version = self.engine.model_version(plan)
         deliveries = [_delivery(task, version, label_studio, asked) for task in tasks]
         own = {delivery for delivery in deliveries if delivery.task is not None}
@@ -176,7 +176,7 @@ class Dispatcher:
 
         def warm() -> None:
             try:
-                self.engine.warm_up(plan)
+                self.engine.preparer.warm_up(plan)
             except Exception:
                 logger.exception("Warming up %s failed", version)
 
@@ -219,7 +219,10 @@ class Dispatcher:
         return {
             "models": self.engine.models.loaded(),
             "projects": {
-                name: {"model_version": self.engine.model_version(plan), "problems": self.engine.problems(plan)}
+                name: {
+                    "model_version": self.engine.model_version(plan),
+                    "problems": self.engine.preparer.problems(plan),
+                }
                 for name, plan in projects.items()
             },
             "failed_tasks": failures[::-1],

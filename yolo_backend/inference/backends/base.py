@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from yolo_backend.inference.postprocess import Head
+from yolo_backend.inference.postprocess import ModelMetadata
 
 logger = logging.getLogger(__name__)
 Outputs = list[np.ndarray]
 """What a network says of one picture, without the dimension of the batch."""
 
 
-class Network(ABC):
+class Backend(ABC):
     """One copy of a model in memory. Safe to use from several threads.
 
     Attributes:
@@ -25,15 +25,15 @@ class Network(ABC):
         runtime: what runs it.
         device: where, such as "cpu" or "cuda:0".
         weights_bytes: the memory that its weights take; 0 where that isn't known.
-        places: calls of `infer` at once that keep the device busy.
+        max_concurrency: calls of `infer` at once that keep the device busy.
     """
 
-    head: Head
+    metadata: ModelMetadata
     size: tuple[int, int]
     stride: int | None
     runtime: str
     device: str
-    places: int
+    max_concurrency: int
     weights_bytes: int = 0
 
     @abstractmethod

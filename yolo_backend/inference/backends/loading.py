@@ -6,9 +6,9 @@ import importlib.util
 from pathlib import Path
 
 from yolo_backend.errors import WeightsError
-from yolo_backend.inference.backends.base import Network
-from yolo_backend.inference.backends.openvino import OpenVINONetwork
-from yolo_backend.inference.backends.ultralytics import LibraryNetwork
+from yolo_backend.inference.backends.base import Backend
+from yolo_backend.inference.backends.openvino import OpenVINOBackend
+from yolo_backend.inference.backends.ultralytics import UltralyticsBackend
 from yolo_backend.inference.library import refusal
 
 OPENVINO_SUFFIX = "_openvino_model"
@@ -21,7 +21,7 @@ NEEDS = {
 """What formats need beyond requirements.txt: the module, and the package that has it."""
 
 
-def load_network(path: Path, device: str, *, batch_size: int, openvino: bool = True) -> Network:
+def load_backend(path: Path, device: str, *, batch_size: int, openvino: bool = True) -> Backend:
     """Load weights in any format that the YOLO library has.
 
     Args:
@@ -38,8 +38,8 @@ def load_network(path: Path, device: str, *, batch_size: int, openvino: bool = T
         raise WeightsError(f"weights {path.name!r} can't be used here: {lacking}")
     try:
         if in_openvino:
-            return OpenVINONetwork(path)
-        return LibraryNetwork(path, device, batch_size=batch_size)
+            return OpenVINOBackend(path)
+        return UltralyticsBackend(path, device, batch_size=batch_size)
     except Exception as error:  # the libraries raise many kinds here
         reason = refusal(error) or " ".join(str(error).split())
         raise WeightsError(f"weights {path.name!r} can't be loaded: {reason}") from error

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from yolo_backend.inference.backends.base import Network, Outputs, _height_and_width
+from yolo_backend.inference.backends.base import Backend, Outputs, _height_and_width
 from yolo_backend.inference.library import available_cores
-from yolo_backend.inference.postprocess import Head
-from yolo_backend.inference.single_flight import LastUsed
+from yolo_backend.inference.postprocess import ModelMetadata
+from yolo_backend.inference.single_flight import SingleFlightLRU
 
 SHAPES = 8
 """Input shapes for which a network stays compiled; each takes up to 60 MB with a YOLO of the n scale."""
@@ -23,7 +23,7 @@ _cores = threading.BoundedSemaphore(available_cores())
 _first_use = threading.Lock()
 
 
-class OpenVINONetwork(Network):
+class OpenVINOBackend(Backend):
     """A model in OpenVINO, on the CPU."""
 
     runtime = "openvino"
@@ -55,11 +55,11 @@ class OpenVINONetwork(Network):
             model = self._core.read_model(description)
             self.weights_bytes = description.with_suffix(".bin").stat().st_size
         points = metadata.get("kpt_shape")
-        self.head = Head(
+        self.metadata = ModelMetadata(
             task=metadata["task"],
             names={int(number): str(name) for number, name in metadata["names"].items()},
             end_to_end=bool(metadata.get("end2end")),
-            points=tuple(points) if points else None,
+            keypoint_shape=tuple(points) if points else None,
         )
         self.size = _height_and_width(metadata.get("imgsz"))
         self.stride = int(metadata.get("stride", 32)) if model.input().partial_shape.is_dynamic else None
@@ -71,11 +71,11 @@ class OpenVINONetwork(Network):
         steps.input().preprocess().convert_color(ColorFormat.RGB).convert_element_type(openvino.Type.f32).scale(255.0)
         self._model = steps.build()
         self._openvino = openvino
-        self.places = available_cores()
-        self._compiled: LastUsed[tuple[tuple[int, ...], bool], _Compiled] = LastUsed(2 * SHAPES)
+        self.max_concurrency = available_cores()
+        self._compiled: SingleFlightLRU[tuple[tuple[int, ...], bool], _Compiled] = SingleFlightLRU(2 * SHAPES)
 
     def infer(self, pixels: np.ndarray, *, alone: bool = False) -> Outputs:
-        """Run the model on a picture: on one core, which is fastest for many, or ``alone`` on all; see `Network.infer`."""
+        """Run the model on a picture: on one core, which is fastest for many, or ``alone`` on all; see `Backend.infer`."""
         compiled = self._compiled.get((pixels.shape, alone), lambda: self._compile(pixels.shape, alone=alone))
         with _cores:
             return compiled.infer(pixels)

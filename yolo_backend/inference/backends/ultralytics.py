@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from yolo_backend.inference.backends.base import Network, Outputs, _height_and_width
+from yolo_backend.inference.backends.base import Backend, Outputs, _height_and_width
 from yolo_backend.inference.library import ultralytics
-from yolo_backend.inference.postprocess import Head
+from yolo_backend.inference.postprocess import ModelMetadata
 
 logger = logging.getLogger(__name__)
 _device_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 """PyTorch has one batch at a time on each device: it takes all of it, and two at once are slower than one by one."""
 
 
-class LibraryNetwork(Network):
+class UltralyticsBackend(Backend):
     """A model that the YOLO library runs: PyTorch weights, and its exported formats.
 
     Who asks while the device is busy waits, and goes through it together with all others who wait.
@@ -46,11 +46,11 @@ class LibraryNetwork(Network):
         self._backend = AutoBackend(model, device=torch.device(device), fp16=half, verbose=False, end2end=False)
         self._backend.eval()
         backend: Any = self._backend
-        self.head = Head(
+        self.metadata = ModelMetadata(
             task=task or backend.task or "detect",
             names=dict(backend.names),
             end_to_end=bool(backend.end2end),
-            points=tuple(backend.kpt_shape) if hasattr(backend, "kpt_shape") else None,
+            keypoint_shape=tuple(backend.kpt_shape) if hasattr(backend, "kpt_shape") else None,
         )
         if path.suffix != ".pt":
             size = getattr(backend, "imgsz", None)
@@ -59,15 +59,15 @@ class LibraryNetwork(Network):
         self.runtime = "pytorch" if path.suffix == ".pt" else str(backend.format)
         self.device = device
         if path.suffix == ".pt":
-            self.weights_bytes = sum(one.nbytes for one in model.state_dict().values())
+            self.weights_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
         # PyTorch has a CPU's cores work on one picture together.
-        self.places = 1 if device == "cpu" else batch_size
+        self.max_concurrency = 1 if device == "cpu" else batch_size
         # What is exported for one size is for one picture as well.
         self._batch_size = batch_size if self.stride is not None else 1
         self._waiting: defaultdict[tuple[int, ...], deque[tuple[np.ndarray, Future[Outputs]]]] = defaultdict(deque)
 
     def infer(self, pixels: np.ndarray, *, alone: bool = False) -> Outputs:
-        """Run the model on a picture, in a batch with those that wait at the same time; see `Network.infer`."""
+        """Run the model on a picture, in a batch with those that wait at the same time; see `Backend.infer`."""
         mine: Future[Outputs] = Future()
         waiting = self._waiting[pixels.shape]
         waiting.append((pixels, mine))
@@ -106,7 +106,7 @@ class LibraryNetwork(Network):
             batch = torch.from_numpy(np.stack(pictures)).to(backend.device)
             batch = batch.permute(0, 3, 1, 2).flip(1).contiguous()
             raw = backend((batch.half() if backend.fp16 else batch.float()).div_(255))
-            if self.head.task == "segment":
+            if self.metadata.task == "segment":
                 tensors = [raw[0][0], raw[0][1]] if isinstance(raw[0], tuple) else [raw[0], raw[1]]
             else:
                 while isinstance(raw, (list, tuple)):
