@@ -145,7 +145,7 @@ def _is_whole(directory: Path) -> bool:
 
 
 if __name__ == "__main__":
-    # After everybody who waits for an answer.
+    # Predictions go first.
     if hasattr(os, "nice"):
         os.nice(10)
     export(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4])

@@ -30,7 +30,7 @@ from yolo_backend.observability.request_id import ThreadPool
 from yolo_backend.pipeline.lookahead import as_completed_ahead
 from yolo_backend.pipeline.plan import Plan
 from yolo_backend.pipeline.prepare import LoadedPass, Preparer, least_scale
-from yolo_backend.pipeline.watching import observe
+from yolo_backend.pipeline.video import observe
 from yolo_backend.settings import Settings, get_settings
 from yolo_backend.tasks import Prediction, Region, Task, on_page, task_keys, with_unique_ids
 
@@ -76,12 +76,12 @@ class Engine:
         self.weights = WeightsStore(settings)
         self.models = ModelStore(settings, self.weights)
         self.media = MediaLoader(settings)
-        # A picture has a thread from its address to its regions. As many as there are cores are worked on, and the others
-        # are being fetched meanwhile, or wait; on a GPU more are worked on, so that they can go through it together.
+        # Each picture has a thread from its address to its regions. One per core is decoded and predicted, the rest are
+        # fetched meanwhile or wait; a GPU gets more at once, so that they can be batched.
         cores = available_cores()
         self._ahead = settings.fetch_threads + cores + settings.batch_size
         self._pictures = ThreadPool(self._ahead, thread_name_prefix="picture")
-        # Who opens a task doesn't wait while the servers that a long batch needs are slow.
+        # A second pool, so that opening a task isn't held up by a long batch on slow servers.
         self._few_pictures = ThreadPool(self._ahead, thread_name_prefix="few-pictures")
         self._videos = ThreadPool(cores, thread_name_prefix="video")
         self._cores = threading.BoundedSemaphore(cores)

@@ -1,4 +1,4 @@
-"""Work that begins ahead of whoever takes its results."""
+"""Work that is started ahead of its consumer, within a window."""
 
 from __future__ import annotations
 

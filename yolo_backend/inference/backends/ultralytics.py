@@ -24,7 +24,7 @@ _device_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 class UltralyticsBackend(Backend):
     """A model that the YOLO library runs: PyTorch weights, and its exported formats.
 
-    Who asks while the device is busy waits, and goes through it together with all others who wait.
+    Calls that arrive while the device is busy wait, and go through it together as one batch.
     """
 
     def __init__(self, path: Path, device: str, *, batch_size: int) -> None:

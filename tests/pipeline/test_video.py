@@ -8,7 +8,7 @@ import pytest
 
 from yolo_backend.controls.observer import Observer
 from yolo_backend.media.video import Frame
-from yolo_backend.pipeline.watching import observe
+from yolo_backend.pipeline.video import observe
 
 
 class _Every(Observer):

@@ -1,4 +1,4 @@
-"""One pass through a video: pictures to models, what they find to those who asked, in order and in constant memory."""
+"""One pass through a video: frames to models, detections to observers, in order and in constant memory."""
 
 from __future__ import annotations
 
