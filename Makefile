@@ -61,6 +61,8 @@ clean:
 
 # A file per list of requirements says that it is installed; it is older than the list when the list has changed.
 .venv/serve: .venv/bin/python requirements.txt $(shell find sdk -name '*.py' -not -path '*/tests/*' -o -name pyproject.toml -path 'sdk/*')
+	$(if $(TORCH_INDEX_URL),$(BIN)/python -m pip install --disable-pip-version-check --index-url $(TORCH_INDEX_URL) \
+		$(shell grep -oE '^torch(vision)?==[^ ]+' requirements.lock))
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --force-reinstall --no-deps ./sdk
 	touch $@
