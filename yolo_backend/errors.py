@@ -13,6 +13,10 @@ class MediaError(BackendError):
     """One task's image or video can't be fetched, opened or decoded."""
 
 
+class AbsentMediaError(MediaError):
+    """A task's data has nothing where the labeling config shows something: there is nothing to fetch."""
+
+
 class WeightsError(BackendError):
     """Weights are missing, not allowed, or not what a control needs."""
 

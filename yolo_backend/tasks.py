@@ -12,6 +12,10 @@ Task = Mapping[str, Any]
 Region = dict[str, Any]
 """One region as Label Studio's JSON has it; its ``id`` is unique within the task until the answer is put together."""
 
+PARTIAL = "-partial"
+"""Ends the model version of a prediction without the pages or images that failed: Label Studio asks again for tasks whose
+prediction has another version than the model's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
@@ -19,11 +23,13 @@ class Prediction:
 
     Attributes:
         regions: their ids are unique within the task; see ``with_unique_ids``.
-        model_version: of the weights that were really used.
+        model_version: of the weights that were really used; another one where parts of the task failed, see `PARTIAL`.
+        is_complete: no part of the task failed.
     """
 
     regions: list[Region]
     model_version: str
+    is_complete: bool = True
 
     @property
     def score(self) -> float:

@@ -17,7 +17,7 @@ from yolo_backend.label_studio.task_data import task_value
 from yolo_backend.pipeline.engine import Engine
 from yolo_backend.pipeline.lookahead import as_completed_ahead
 from yolo_backend.settings import PROJECT_DIR, Settings
-from yolo_backend.tasks import Prediction
+from yolo_backend.tasks import PARTIAL, Prediction
 
 IMAGES = PROJECT_DIR / "examples" / "images"
 NOWHERE = LabelStudio(url=None)
@@ -187,6 +187,45 @@ def test_a_value_that_is_no_list_of_pages_is_that_tasks_failure(
     config = f'<View><Image name="image" valueList="$pages"/>{rectangles("box")}</View>'
     assert engine.predict(engine.plan(config), [{"id": 3, "data": {"pages": "x.jpg"}}], NOWHERE) == [None]
     assert "Task 3 left out: the task's data 'pages' is not a list" in caplog.text
+
+
+TWO_IMAGES = f"""<View><Image name="image" value="$image"/><Image name="other" value="$other"/>
+    {rectangles("box")}{rectangles("box2", to="other")}</View>"""
+PAGES = f'<View><Image name="image" valueList="$pages"/>{rectangles("box")}</View>'
+GOOD = local("photo-01.jpg")
+
+
+@pytest.mark.parametrize(
+    ("config", "data", "warning", "is_complete"),
+    [
+        (TWO_IMAGES, {"image": GOOD}, "$other left out: the task's data has no 'other'", True),
+        (TWO_IMAGES, {"image": GOOD, "other": None}, "$other left out: the task's data has nothing in $other", True),
+        (TWO_IMAGES, {"image": GOOD, "other": ""}, "$other left out: the task's data has nothing in $other", True),
+        (TWO_IMAGES, {"image": GOOD, "other": local("gone.jpg")}, "$other left out: ", False),
+        (TWO_IMAGES, {"image": GOOD, "other": 7}, "$other left out: ", False),
+        (PAGES, {"pages": [GOOD, None]}, "page 2 of $pages left out: ", True),
+        (PAGES, {"pages": ["", GOOD]}, "page 1 of $pages left out: ", True),
+        (PAGES, {"pages": [GOOD, local("gone.jpg"), GOOD]}, "page 2 of $pages left out: ", False),
+        (PAGES, {"pages": ["data:image/png;base64,AAAA", GOOD]}, "page 1 of $pages left out: ", False),
+    ],
+)
+def test_a_failed_part_leaves_the_rest_of_its_task(
+    engine: Engine, caplog: pytest.LogCaptureFixture, config: str, data: dict[str, Any], warning: str, is_complete: bool
+) -> None:
+    plan = engine.plan(config)
+    (prediction,) = engine.predict(plan, [{"id": 8, "data": data}], NOWHERE)
+    assert prediction is not None
+    assert prediction.regions
+    assert f"Task 8: {warning}" in caplog.text
+    assert prediction.is_complete == is_complete
+    # Another version, so that Label Studio asks again for what may come later.
+    version = engine.model_version(plan)
+    assert prediction.model_version == (version if is_complete else f"{version}{PARTIAL}")
+
+
+@pytest.mark.parametrize("data", [{}, {"image": None, "other": local("gone.jpg")}, {"image": "", "other": None}])
+def test_a_task_whose_parts_all_fail_has_no_prediction(engine: Engine, data: dict[str, Any]) -> None:
+    assert engine.predict(engine.plan(TWO_IMAGES), [{"id": 9, "data": data}], NOWHERE) == [None]
 
 
 def test_a_problem_of_a_config_is_logged_once(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:

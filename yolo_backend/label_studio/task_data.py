@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from yolo_backend.errors import MediaError
+from yolo_backend.errors import AbsentMediaError, MediaError
 from yolo_backend.label_studio.labeling_config import Source
 from yolo_backend.tasks import Task
-
-if TYPE_CHECKING:
-    pass
 
 
 def task_value(task: Task, value: str) -> Any:
@@ -21,7 +18,7 @@ def task_value(task: Task, value: str) -> Any:
         value: the tag's ``value``: ``$key`` of the task's data (``$a.b`` for nested data), else the data itself.
 
     Raises:
-        MediaError: the task's data has no such key.
+        AbsentMediaError: the task's data has no such key.
     """
     if not value.startswith("$"):
         return value
@@ -31,7 +28,7 @@ def task_value(task: Task, value: str) -> Any:
         return data[key]
     for step in key.split("."):
         if not isinstance(data, Mapping) or step not in data:
-            raise MediaError(f"the task's data has no {key!r}, which the labeling config shows")
+            raise AbsentMediaError(f"the task's data has no {key!r}, which the labeling config shows")
         data = data[step]
     return data
 
@@ -40,13 +37,16 @@ def source_values(task: Task, source: Source) -> list[Any]:
     """Return what an object tag shows for a task: one value, or one for each page.
 
     Raises:
-        MediaError: the task's data has no such key, or no list where pages are to be shown.
+        AbsentMediaError: the task's data has no such key, or nothing there.
+        MediaError: it has no list where pages are to be shown.
     """
     value = task_value(task, source.value)
     if not source.pages:
         return [value]
+    if value is None or value == "":
+        raise AbsentMediaError(f"the task's data {source.value[1:]!r} is empty")
     if not isinstance(value, list):
         raise MediaError(f"the task's data {source.value[1:]!r} is not a list, which valueList shows")
     if not value:
-        raise MediaError(f"the task's data {source.value[1:]!r} is an empty list")
+        raise AbsentMediaError(f"the task's data {source.value[1:]!r} is an empty list")
     return value

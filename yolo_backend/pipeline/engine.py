@@ -10,14 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_backend.controls import ImageControl, VideoControl
-from yolo_backend.errors import BackendError, ConfigError, MediaError
+from yolo_backend.errors import AbsentMediaError, BackendError, ConfigError, MediaError
 from yolo_backend.inference import ModelStore, WeightsStore
 from yolo_backend.inference.library import available_cores
 from yolo_backend.inference.plot import save_plot
@@ -32,7 +32,7 @@ from yolo_backend.pipeline.plan import Plan
 from yolo_backend.pipeline.prepare import LoadedPass, Preparer, least_scale
 from yolo_backend.pipeline.video import observe
 from yolo_backend.settings import Settings, get_settings
-from yolo_backend.tasks import Prediction, Region, Task, on_page, task_keys, with_unique_ids
+from yolo_backend.tasks import PARTIAL, Prediction, Region, Task, on_page, task_keys, with_unique_ids
 
 if TYPE_CHECKING:
     from yolo_backend.inference import Detections
@@ -45,6 +45,7 @@ class MediaItem:
     """One picture or video of a task, and the passes that look at it.
 
     Attributes:
+        name: what messages call it, such as ``page 2 of $pages``.
         task: as Label Studio sends it.
         page: its number in a ``valueList``, from 0.
         value: what the task's data says of it.
@@ -52,6 +53,7 @@ class MediaItem:
         label_studio: where it is kept.
     """
 
+    name: str
     task: Task
     page: int
     value: Any
@@ -66,6 +68,22 @@ class PageRegions:
     pass_number: int
     page: int
     regions: list[Region]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedPart:
+    """A part of a task that can't be looked at, and why."""
+
+    name: str
+    error: Exception
+
+
+@dataclass(kw_only=True)
+class TaskResult:
+    """What was found on the parts of a task, in the order of the passes and pages, and why parts failed, by their names."""
+
+    found: list[PageRegions] = field(default_factory=list)
+    failures: dict[str, Exception] = field(default_factory=dict)
 
 
 class Engine:
@@ -129,21 +147,10 @@ class Engine:
             return
         found: list[int] = []
         with self._counted():
-            for index, regions in self._regions(prepared.passes, tasks, label_studio):
-                outcome: Prediction | Exception
-                if not isinstance(regions, Exception) and len(regions) > self.settings.max_regions:
-                    regions = MediaError(
-                        f"{len(regions)} regions, more than MAX_REGIONS allows ({self.settings.max_regions}): raise "
-                        "model_score_threshold, or lower model_max_det"
-                    )
-                if isinstance(regions, Exception):
-                    outcome = regions
-                    # A BackendError says what is wrong in words; anything else is a fault that needs its traceback.
-                    fault = None if isinstance(outcome, BackendError) else outcome
-                    logger.warning("Task %.60r left out: %s", tasks[index].get("id"), outcome, exc_info=fault)
-                else:
-                    outcome = Prediction(regions=regions, model_version=prepared.version)
-                    found.append(len(regions))
+            for index, result in self._results(prepared.passes, tasks, label_studio):
+                outcome = self._outcome(tasks[index], result, prepared.version)
+                if isinstance(outcome, Prediction):
+                    found.append(len(outcome.regions))
                 yield index, outcome
         logger.log(
             logging.INFO if len(found) == len(tasks) else logging.WARNING,
@@ -155,57 +162,82 @@ class Engine:
             time.monotonic() - started,
         )
 
-    def _regions(
+    def _outcome(self, task: Task, result: TaskResult, version: str) -> Prediction | Exception:
+        """Make a prediction of what was found on the parts of a task, and log what failed."""
+        failures = result.failures
+        regions = [region for page in result.found for region in page.regions]
+        failure = None if result.found else next(iter(failures.values()))
+        if len(regions) > self.settings.max_regions:
+            failure = MediaError(
+                f"{len(regions)} regions, more than MAX_REGIONS allows ({self.settings.max_regions}): raise "
+                "model_score_threshold, or lower model_max_det"
+            )
+        if failure is not None:
+            logger.warning("Task %.60r left out: %s", task.get("id"), failure, exc_info=_fault(failure))
+            return failure
+        for name, error in failures.items():
+            logger.warning("Task %.60r: %s left out: %s", task.get("id"), name, error, exc_info=_fault(error))
+        # What isn't there can't come later.
+        is_complete = all(isinstance(error, AbsentMediaError) for error in failures.values())
+        version = version if is_complete else version + PARTIAL
+        return Prediction(regions=regions, model_version=version, is_complete=is_complete)
+
+    def _results(
         self, passes: Sequence[LoadedPass], tasks: Sequence[Task], label_studio: LabelStudio
-    ) -> Iterator[tuple[int, list[Region] | Exception]]:
-        """Yield the index of each task with its regions, or why it failed, as they are done."""
+    ) -> Iterator[tuple[int, TaskResult]]:
+        """Yield the index of each task with what was found on its parts, as they are done."""
         left: dict[int, int] = {}
         pictures = self._pictures if len(tasks) > self.settings.batch_size else self._few_pictures
         on_picture = partial(self._on_picture, single=len(tasks) == 1)
 
-        def begun() -> Iterator[tuple[int, Future[list[PageRegions]]]]:
+        def begun() -> Iterator[tuple[tuple[int, str], Future[list[PageRegions]]]]:
             for index, task in enumerate(tasks):
-                try:
-                    items = list(self._items(task, passes, label_studio))
-                except MediaError as error:
-                    left[index] = 1
-                    yield index, _failed(error)
-                    continue
-                left[index] = len(items)
-                for item in items:
-                    if item.passes[0].step.object_tag == VideoControl.object_tag:
-                        yield index, self._videos.submit(self._on_video, item)
+                parts = list(self._parts(task, passes, label_studio))
+                left[index] = len(parts)
+                for part in parts:
+                    if isinstance(part, FailedPart):
+                        yield (index, part.name), _failed(part.error)
+                    elif part.passes[0].step.object_tag == VideoControl.object_tag:
+                        yield (index, part.name), self._videos.submit(self._on_video, part)
                     else:
-                        yield index, pictures.submit(on_picture, item)
+                        yield (index, part.name), pictures.submit(on_picture, part)
 
-        found: dict[int, list[PageRegions]] = defaultdict(list)
-        failures: dict[int, Exception] = {}
-        for index, future in as_completed_ahead(begun(), window=self._ahead):
+        results: dict[int, TaskResult] = defaultdict(TaskResult)
+        for (index, name), future in as_completed_ahead(begun(), window=self._ahead):
             left[index] -= 1
             try:
-                found[index] += future.result()
+                results[index].found += future.result()
             except Exception as error:
-                failures.setdefault(index, error)
+                results[index].failures[name] = error
             if not left[index]:
                 del left[index]
-                ordered = sorted(found.pop(index, []), key=attrgetter("pass_number", "page"))
-                yield index, failures.pop(index, [region for page in ordered for region in page.regions])
+                result = results.pop(index)
+                result.found.sort(key=attrgetter("pass_number", "page"))
+                yield index, result
 
-    def _items(self, task: Task, passes: Sequence[LoadedPass], label_studio: LabelStudio) -> Iterator[MediaItem]:
-        """Yield the pictures and videos of a task.
-
-        Raises:
-            MediaError: the task's data doesn't have them, or too many.
-        """
+    def _parts(
+        self, task: Task, passes: Sequence[LoadedPass], label_studio: LabelStudio
+    ) -> Iterator[MediaItem | FailedPart]:
+        """Yield the pictures and videos of a task, each by itself: what is wrong with one is not the others' failure."""
         groups: dict[tuple[str, Source], list[LoadedPass]] = defaultdict(list)
         for loaded in passes:
             groups[loaded.step.object_tag, loaded.step.source].append(loaded)
         for (_, source), group in groups.items():
-            values = source_values(task, source)
-            if len(values) > self.settings.max_pages:
-                raise MediaError(f"{len(values)} pages, more than MAX_PAGES allows ({self.settings.max_pages})")
+            try:
+                values = source_values(task, source)
+                if len(values) > self.settings.max_pages:
+                    raise MediaError(f"{len(values)} pages, more than MAX_PAGES allows ({self.settings.max_pages})")
+            except MediaError as error:
+                yield FailedPart(name=source.value, error=error)
+                continue
             for page, value in enumerate(values):
-                yield MediaItem(task=task, page=page, value=value, passes=group, label_studio=label_studio)
+                name = f"page {page + 1} of {source.value}" if source.pages else source.value
+                if value is None or value == "":
+                    yield FailedPart(name=name, error=AbsentMediaError(f"the task's data has nothing in {name}"))
+                else:
+                    yield MediaItem(
+                        name=name, task=task, page=page, value=value, passes=group, label_studio=label_studio
+                    )
 
     def _on_picture(self, item: MediaItem, *, single: bool) -> list[PageRegions]:
         """Fetch a picture, decode it, and run the passes over it."""
@@ -280,6 +312,11 @@ class Engine:
 def get_engine() -> Engine:
     """Return the engine of this process."""
     return Engine(get_settings())
+
+
+def _fault(error: Exception) -> Exception | None:
+    """Return what needs its traceback in the log: a BackendError says what is wrong in words, anything else is a fault."""
+    return None if isinstance(error, BackendError) else error
 
 
 def _failed(error: Exception) -> Future[Any]:
