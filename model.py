@@ -13,7 +13,7 @@ from label_studio_sdk.label_interface.objects import PredictionValue
 
 from yolo_backend.errors import MediaError
 from yolo_backend.label_studio.client import LabelStudio
-from yolo_backend.pipeline.interactive import drop_already_annotated
+from yolo_backend.pipeline.interactive import region_under_prompt
 from yolo_backend.pipeline.plan import Plan
 from yolo_backend.serving.context import asked_now
 from yolo_backend.serving.dispatcher import get_dispatcher
@@ -58,7 +58,7 @@ class YOLO(LabelStudioMLBase):
         """Return one prediction per task, in order.
 
         A task without one is an empty list: Label Studio leaves it alone, and it can be tried again. In interactive mode
-        (``context`` is given) the editor needs a prediction always; it has what isn't drawn yet.
+        (``context`` is given) the editor needs a prediction always; it has the region under the newest prompt, or none.
         """
         if context is not None and not context.get("result"):
             # What the editor asks once more after Submit.
@@ -80,7 +80,7 @@ class YOLO(LabelStudioMLBase):
             regions = prediction.regions
             if context is not None:
                 drawn = context["result"]
-                regions = drop_already_annotated(regions, drawn if isinstance(drawn, list) else [])
+                regions = region_under_prompt(regions, drawn if isinstance(drawn, list) else [])
             predictions.append(self._prediction(regions, prediction.score, prediction.model_version))
         return ModelResponse(predictions=predictions, model_version=version)
 

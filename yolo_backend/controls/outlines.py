@@ -10,10 +10,10 @@ import numpy as np
 
 def label_of(region: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """Return what a region says it is, and on which picture; None for one without labels."""
-    value = region.get("value")
-    if not isinstance(value, Mapping):
+    value, kind = region.get("value"), region.get("type")
+    if not isinstance(value, Mapping) or not isinstance(kind, str):
         return None
-    labels = value.get(region.get("type"))
+    labels = value.get(kind)
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         return None
     return region.get("to_name"), region.get("item_index") or 0, tuple(labels)
@@ -30,7 +30,7 @@ def shape_of(region: Mapping[str, Any]) -> np.ndarray | None:
 
             return decode_rle(value["rle"]).reshape(height, width, 4)[:, :, 3] > 127
         return _outline(value, width, height)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError):
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError, OverflowError):
         return None
 
 
