@@ -9,12 +9,16 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
+
+from cachetools import LRUCache
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 FILE_NAME = "cache.db"
 
@@ -24,8 +28,8 @@ _BUSY_SECONDS = 1.0
 _RETRY_SECONDS = 60.0
 
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS entry ("
-    "project TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (project, key)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS entry (project TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, "
+    "at REAL NOT NULL DEFAULT 0, PRIMARY KEY (project, key)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS seen (project TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
 )
 
@@ -96,7 +100,8 @@ class SQLiteCache:
 
     The file is opened on first use, and again in a process that was forked after that. It can be read by its owner
     alone, since access tokens are kept in it. A disk that is full, read-only or broken costs the persistence only:
-    one warning, and the values stay in memory until the file can be used again.
+    one warning, and values stay in memory until the file can be used again. Then they are written to it, unless it
+    has got newer ones meanwhile.
 
     Args:
         path: The file; its directory is made where it is missing.
@@ -107,9 +112,8 @@ class SQLiteCache:
         self.path = Path(path)
         self._lock = threading.Lock()
         # What this process wrote or read last; it stands in for the file while that fails.
-        self._known: dict[tuple[str, str], str] = {}
-        self._characters = 0
-        self._unsaved: set[tuple[str, str]] = set()
+        self._known: LRUCache[tuple[str, str], str] = LRUCache(MAX_IN_MEMORY, getsizeof=len)
+        self._unsaved: dict[tuple[str, str], float] = {}  # keys whose value isn't in the file yet, and when it was set
         self._failed_at: float | None = None
         _open_caches.add(self)
 
@@ -124,26 +128,22 @@ class SQLiteCache:
     def get_all(self, project: str, *keys: str) -> tuple[str | None, ...]:
         """Return the values of several keys as they were at one moment."""
         with self._lock:
-            asked = [key for key in keys if (project, key) not in self._unsaved]
-            places = ", ".join("?" * len(asked))
-            statement = f"SELECT key, value FROM entry WHERE project = ? AND key IN ({places})"
-            for key, value in (self._execute(statement, project, *asked) if asked else None) or []:
-                self._remember(project, {key: value})
-            return tuple(self._known.get((project, key)) for key in keys)
+            marks = ", ".join("?" * len(keys))
+            rows = self._execute(
+                f"SELECT key, value, at FROM entry WHERE project = ? AND key IN ({marks})", project, *keys
+            )
+            if rows is None:
+                return tuple(self._known.get((project, key)) for key in keys)
+            in_file = {key: (value, at) for key, value, at in rows}
+            return tuple(self._newest(project, key, *in_file.get(key, (None, 0.0))) for key in keys)
 
     def set_all(self, project: str, values: Mapping[str, str]) -> None:
         """Keep several values, which nobody sees in part."""
         with self._lock:
-            # The condition spares the disk a write of what it already holds: /setup repeats itself all day.
-            saved = self._execute(
-                f"INSERT INTO entry VALUES {', '.join(['(?, ?, ?)'] * len(values))} "
-                "ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
-                *(each for key, value in values.items() for each in (project, key, value)),
-            )
-            names = {(project, key) for key in values}
-            self._unsaved = self._unsaved | names if saved is None else self._unsaved - names
-            self._remember(project, values)
-            if saved is not None:
+            for key, value in values.items():
+                self._remember(project, key, value)
+                self._unsaved[project, key] = time.time()
+            if self._save():
                 self._forget_others(project)
 
     def has(self, project: str, key: str) -> bool:
@@ -153,12 +153,13 @@ class SQLiteCache:
     def values(self, key: str) -> list[str]:
         """Return the different values that the projects have under this key, sorted."""
         with self._lock:
-            rows = self._execute("SELECT project, value FROM entry WHERE key = ?", key) or []
-            by_project = {row[0]: row[1] for row in rows}
-            for (project, name), value in self._known.items():
-                if name == key and (project not in by_project or (project, name) in self._unsaved):
-                    by_project[project] = value
-        return sorted(set(by_project.values()))
+            rows = self._execute("SELECT project, value, at FROM entry WHERE key = ?", key)
+            if rows is None:
+                return sorted({value for (_, name), value in self._known.items() if name == key})
+            in_file = {project: (value, at) for project, value, at in rows}
+            projects = in_file.keys() | {project for project, name in self._unsaved if name == key}
+            newest = {self._newest(project, key, *in_file.get(project, (None, 0.0))) for project in projects}
+        return sorted(value for value in newest if value is not None)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -166,18 +167,43 @@ class SQLiteCache:
             self._disconnect()
 
     def __del__(self) -> None:
-        """Close the file of a cache that nobody uses any more."""
+        """Close the file of a cache that is no longer used."""
         self._disconnect()
 
-    def _remember(self, project: str, values: Mapping[str, str]) -> None:
-        """Keep values in memory, the latest last, and no more than is allowed."""
-        for key, value in values.items():
-            self._characters += len(value) - len(self._known.pop((project, key), ""))
+    def _newest(self, project: str, key: str, in_file: str | None, at: float) -> str | None:
+        """Return the value from the file, or a newer one that could not be written to it."""
+        set_at = self._unsaved.get((project, key))
+        if set_at is not None and set_at >= at:
+            return self._known.get((project, key))
+        self._unsaved.pop((project, key), None)
+        self._remember(project, key, in_file)
+        return in_file
+
+    def _remember(self, project: str, key: str, value: str | None) -> None:
+        self._known.pop((project, key), None)
+        if value is not None and len(value) <= MAX_IN_MEMORY:
             self._known[project, key] = value
-        while self._characters > MAX_IN_MEMORY:
-            oldest = next(iter(self._known))
-            self._characters -= len(self._known.pop(oldest))
-            self._unsaved.discard(oldest)
+
+    def _save(self) -> bool:
+        """Write what isn't in the file yet: all of it, or nothing if the file can't be used now."""
+        self._unsaved = {name: at for name, at in self._unsaved.items() if name in self._known}
+        entries = [(*name, self._known[name], at) for name, at in self._unsaved.items()]
+
+        def write(connection: sqlite3.Connection) -> bool:
+            connection.execute("BEGIN IMMEDIATE")
+            # The condition spares the disk a write of what it already holds: /setup repeats itself all day.
+            connection.executemany(
+                "INSERT INTO entry VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value, "
+                "at = excluded.at WHERE value <> excluded.value AND at <= excluded.at",
+                entries,
+            )
+            connection.execute("COMMIT")
+            return True
+
+        if not self._try(write):
+            return False
+        self._unsaved.clear()
+        return True
 
     def _forget_others(self, project: str) -> None:
         """Remove the projects that were not heard of for longest, if there are too many."""
@@ -189,8 +215,8 @@ class SQLiteCache:
         for (name,) in rows or []:
             self._execute("DELETE FROM entry WHERE project = ?", name)
             self._execute("DELETE FROM seen WHERE project = ?", name)
-            for known in [each for each in self._known if each[0] == name]:
-                self._characters -= len(self._known.pop(known))
+            for known in [known for known in self._known if known[0] == name]:
+                del self._known[known]
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -198,21 +224,25 @@ class SQLiteCache:
             with suppress(sqlite3.Error):
                 connection.close()
 
-    def _execute(self, statement: str, *parameters: str | float) -> list[tuple[str, ...]] | None:
-        """Run one statement; None when the file can't be used now. Call it with the lock held."""
+    def _execute(self, statement: str, *parameters: str | float) -> list[tuple[Any, ...]] | None:
+        """Run a statement and return its rows; None when the file can't be used now."""
+        return self._try(lambda connection: connection.execute(statement, parameters).fetchall())
+
+    def _try(self, work: Callable[[sqlite3.Connection], Result]) -> Result | None:
+        """Do something with the file; None when it can't be used now. Call it with the lock held."""
         if self._failed_at is not None and time.monotonic() < self._failed_at + _RETRY_SECONDS:
             return None
         try:
             if self._connection is None:
                 self._connection = _connect(self.path)
-            rows = self._connection.execute(statement, parameters).fetchall()
+            result = work(self._connection)
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
             return None
         if self._failed_at is not None:
             logger.info("The cache %s can be used again", self.path)
             self._failed_at = None
-        return rows
+        return result
 
     def _give_up(self, error: Exception) -> None:
         """Go on without the file for a while, and say so the first time."""
@@ -263,8 +293,13 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         write_ahead(connection, _BUSY_SECONDS)
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA:
             connection.execute(statement)
+        if "at" not in {column[1] for column in connection.execute("PRAGMA table_info(entry)")}:
+            # The file of release 0.1.0.
+            connection.execute("ALTER TABLE entry ADD COLUMN at REAL NOT NULL DEFAULT 0")
+        connection.execute("COMMIT")
     except sqlite3.Error:
         connection.close()
         raise

@@ -10,8 +10,9 @@ import sys
 import tempfile
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -323,6 +324,64 @@ def test_a_file_that_comes_back_is_used_again(
     assert SQLiteCache(directory / "cache.db").get("4", "other") == "on disk"
     assert cache.get("4", "key") == "in memory"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_values_set_while_the_disk_failed_reach_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, others = SQLiteCache(tmp_path / "cache.db"), SQLiteCache(tmp_path / "cache.db")
+    for key in ("a", "b", "c"):
+        cache.set("4", key, "before")
+    cache.close()
+    with a_failing_disk(tmp_path):
+        cache.set_all("4", {"a": "while it failed", "b": "while it failed"})
+        assert cache.get_all("4", "a", "b", "c") == ("while it failed", "while it failed", "before")
+    others.set("4", "a", "after that")
+    monkeypatch.setattr(cache_module, "_RETRY_SECONDS", 0)
+    # The newer value counts, whoever has it.
+    assert cache.get_all("4", "a", "b", "c") == ("after that", "while it failed", "before")
+    assert cache.values("a") == ["after that"]
+    cache.set("4", "c", "new")
+    assert others.get_all("4", "a", "b", "c") == ("after that", "while it failed", "new")
+    others.set("4", "b", "newer still")
+    assert cache.get("4", "b") == "newer still"
+
+
+def test_a_read_only_process_follows_the_file_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, others = SQLiteCache(tmp_path / "cache.db"), SQLiteCache(tmp_path / "cache.db")
+    others.set("4", "key", "before")
+    with a_failing_disk(tmp_path):
+        cache.set("4", "key", "while it failed")
+    monkeypatch.setattr(cache_module, "_RETRY_SECONDS", 0)
+    others.set("4", "key", "after that")
+    assert cache.get("4", "key") == "after that"
+    others.set("4", "key", "newer still")
+    assert cache.get("4", "key") == "newer still"
+
+
+@contextmanager
+def a_failing_disk(directory: Path) -> Iterator[None]:
+    """Nothing can be opened in the directory."""
+    aside = directory.with_name("aside")
+    directory.rename(aside)
+    directory.touch()
+    yield
+    directory.unlink()
+    aside.rename(directory)
+
+
+def test_a_file_of_release_0_1_is_taken_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    connection = sqlite3.connect(tmp_path / "cache.db")
+    connection.execute(
+        "CREATE TABLE entry (project TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (project, key))"
+        " WITHOUT ROWID"
+    )
+    connection.execute("INSERT INTO entry VALUES ('4', 'key', 'kept')")
+    connection.commit()
+    connection.close()
+    cache = SQLiteCache(tmp_path / "cache.db")
+    assert cache.get("4", "key") == "kept"
+    cache.set("4", "key", "new")
+    assert SQLiteCache(tmp_path / "cache.db").get("4", "key") == "new"
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
