@@ -90,8 +90,26 @@ ProjectKey = Annotated[
 ]
 XML_FORMAT: dict[str, Any] = {"format": "labeling-config"}
 LabelConfig = Annotated[str, AfterValidator(_unicode), Field(description="XML.", json_schema_extra=XML_FORMAT)]
-# Not copied, as pydantic copies a dict: a request may hold 100,000 tasks.
-JsonObject = Annotated[InstanceOf[dict[str, Any]], WithJsonSchema({"type": "object"})]
+# Objects are checked but not copied, as pydantic copies a dict: a request may hold 100,000 tasks.
+Task = Annotated[
+    InstanceOf[dict[str, Any]],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {"id": {"type": ["integer", "string", "null"]}, "data": {"type": ["object", "null"]}},
+        }
+    ),
+]
+Context = Annotated[
+    InstanceOf[dict[str, Any]],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {"result": {"type": ["array", "null"], "items": {"type": "object"}}},
+            "description": "In interactive mode: the regions drawn so far, under `result`.",
+        }
+    ),
+]
 
 
 class RequestBody(BaseModel):
@@ -123,9 +141,7 @@ class PredictParams(BaseModel):
     # The user and the password of the data are for nobody's log, and no model asks for them.
     login: Any = Field(None, repr=False)
     password: Any = Field(None, repr=False)
-    context: JsonObject | None = Field(
-        None, description="In interactive mode the regions drawn so far, under `result`."
-    )
+    context: Context | None = None
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments for the model's ``predict``."""
@@ -136,12 +152,12 @@ class PredictBody(RequestBody):
     """The body of ``/predict``."""
 
     # One task may come without a list around it.
-    tasks: Annotated[list[JsonObject], BeforeValidator(lambda value: [value] if isinstance(value, dict) else value)]
+    tasks: Annotated[list[Task], BeforeValidator(lambda value: [value] if isinstance(value, dict) else value)]
     label_config: LabelConfig | None = Field(
         None, description="Not needed where /setup has brought one for the project."
     )
     params: PredictParams | None = None
-    context: JsonObject | None = Field(None, description="The same as params.context.")
+    context: Context | None = Field(None, description="The same as params.context.")
 
 
 class EventBody(RequestBody):
