@@ -88,7 +88,7 @@ class YOLO(LabelStudioMLBase):
         """Take notice of an event; this version doesn't learn from it."""
         return {}
 
-    def hint(self, event: str) -> None:
+    def on_untrusted_event(self, event: str) -> None:
         """Take the labeling config of a project that was changed, so that its models are loaded before they are needed."""
         if event != "PROJECT_UPDATED" or not (self.project_id.isascii() and self.project_id.isdecimal()):
             return
@@ -106,5 +106,5 @@ class YOLO(LabelStudioMLBase):
         return PredictionValue(result=regions, score=score, model_version=version)
 
     def _label_studio(self) -> LabelStudio:
-        hostname, access_token = self.handed_over()
+        hostname, access_token = self.setup_credentials()
         return LabelStudio.from_settings(self.engine.settings, hostname=hostname, access_token=access_token)

@@ -1,4 +1,4 @@
-"""Basic authentication."""
+"""Basic authentication: the credentials, and which views ask for them."""
 
 import base64
 import hmac
@@ -23,7 +23,7 @@ class Credentials:
     accepted: tuple[tuple[bytes, bytes], ...] = field(repr=False)
 
     def accept(self, header: str | None) -> bool:
-        """Check an ``Authorization`` header, whatever it holds, in a time that tells nothing about a near miss."""
+        """Check an ``Authorization`` header of any content, in a time that tells nothing about a near miss."""
         scheme, _, encoded = (header or "").partition(" ")
         if scheme.lower() != "basic":
             return False
@@ -31,11 +31,11 @@ class Credentials:
             user, _, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
         except ValueError:
             return False
-        right = False
+        accepted = False
         for known_user, known_password in self.accepted:
-            # Both are compared always ("&", not "and"), so the time doesn't tell which one was wrong.
-            right |= hmac.compare_digest(user, known_user) & hmac.compare_digest(password, known_password)
-        return right
+            # Both are always compared ("&", not "and"), so the time doesn't tell which of them was wrong.
+            accepted |= hmac.compare_digest(user, known_user) & hmac.compare_digest(password, known_password)
+        return accepted
 
 
 def open_to_all(view: View) -> View:
@@ -44,8 +44,14 @@ def open_to_all(view: View) -> View:
     return view
 
 
+def password_optional(view: View) -> View:
+    """Mark a view that takes requests without a password too, but none with a wrong one."""
+    view.password_optional = True  # type: ignore[attr-defined]
+    return view
+
+
 def is_authenticated() -> bool:
-    """Tell whether the request that is being answered brought the right user and password."""
+    """Tell whether the current request brought the right user and password."""
     return bool(g.get("authenticated", False))
 
 
@@ -53,22 +59,22 @@ def credentials(user: str | None = None, password: str | None = None) -> Credent
     """Return what requests must bring: the arguments, else ``BASIC_AUTH_USER`` and ``BASIC_AUTH_PASS``.
 
     Returns:
-        None when both are missing or empty: everybody may ask.
+        None when both are missing or empty: no password is asked for.
 
     Raises:
-        ValueError: Only one of the two is set, or the user's name has a colon, which the header has no way to carry.
+        ValueError: Only one of the two is set, or the user's name has a colon, which the header can't carry.
     """
     user = os.environ.get("BASIC_AUTH_USER", "") if user is None else user
     password = os.environ.get("BASIC_AUTH_PASS", "") if password is None else password
     if not user and not password:
         return None
     if not user or not password:
-        there, missing = ("BASIC_AUTH_USER", "BASIC_AUTH_PASS") if user else ("BASIC_AUTH_PASS", "BASIC_AUTH_USER")
-        raise ValueError(f"{there} is set but {missing} is not: set both for basic auth, or neither for none")
+        present, missing = ("BASIC_AUTH_USER", "BASIC_AUTH_PASS") if user else ("BASIC_AUTH_PASS", "BASIC_AUTH_USER")
+        raise ValueError(f"{present} is set but {missing} is not: set both for basic auth, or neither for none")
     if ":" in user:
         raise ValueError("BASIC_AUTH_USER must not hold a colon: basic auth ends the name at the first one")
     # An environment that is not UTF-8 comes with its bytes escaped; they are kept as they were.
     accepted = [(user.encode(errors="surrogateescape"), password.encode(errors="surrogateescape"))]
-    if all(ord(each) < 256 for each in user + password):
+    if all(ord(character) < 256 for character in user + password):
         accepted.append((user.encode("latin-1"), password.encode("latin-1")))
     return Credentials(tuple(accepted))

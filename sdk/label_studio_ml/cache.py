@@ -5,34 +5,16 @@ Losing it is never worth a failed request: while the disk can't be used, values 
 
 import logging
 import os
-import sqlite3
 import threading
-import time
-import weakref
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+
+from label_studio_ml.sqlite_cache import SQLiteCache
 
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "cache.db"
-
-# Label Studio gives /setup 3 seconds, so a locked file may not cost more than part of that.
-_BUSY_SECONDS = 1.0
-# While the disk fails, requests don't all pay for trying again.
-_RETRY_SECONDS = 60.0
-
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS entry ("
-    "project TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (project, key)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS seen (project TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
-)
-
-# Whoever reaches the service can name projects without end. One that is forgotten is back with its next /setup.
-MAX_PROJECTS = 1000
-MAX_IN_MEMORY = 64_000_000  # characters
-_SEEN_AGAIN = 600.0  # seconds after which the file is told that a project is still in use
 
 
 class Cache(Protocol):
@@ -45,10 +27,10 @@ class Cache(Protocol):
         """Keep the value, in the place of an earlier one."""
 
     def get_all(self, project: str, *keys: str) -> tuple[str | None, ...]:
-        """Return the values of several keys as they were at one moment."""
+        """Return the values of several keys at the same moment."""
 
     def set_all(self, project: str, values: Mapping[str, str]) -> None:
-        """Keep several values, which nobody sees in part."""
+        """Keep several values together: a reader gets all of them or none."""
 
     def has(self, project: str, key: str) -> bool:
         """Tell whether there is a value."""
@@ -73,12 +55,12 @@ class MemoryCache:
         self.set_all(project, {key: value})
 
     def get_all(self, project: str, *keys: str) -> tuple[str | None, ...]:
-        """Return the values of several keys as they were at one moment."""
+        """Return the values of several keys at the same moment."""
         with self._lock:
             return tuple(self._entries.get((project, key)) for key in keys)
 
     def set_all(self, project: str, values: Mapping[str, str]) -> None:
-        """Keep several values, which nobody sees in part."""
+        """Keep several values together: a reader gets all of them or none."""
         with self._lock:
             self._entries.update({(project, key): value for key, value in values.items()})
 
@@ -89,210 +71,6 @@ class MemoryCache:
     def values(self, key: str) -> list[str]:
         """Return the different values that the projects have under this key, sorted."""
         return sorted({value for (_, name), value in self._entries.copy().items() if name == key})
-
-
-class SQLiteCache:
-    """A cache in a SQLite file, shared by threads, worker processes and restarts.
-
-    The file is opened on first use, and again in a process that was forked after that. It can be read by its owner
-    alone, since access tokens are kept in it. A disk that is full, read-only or broken costs the persistence only:
-    one warning, and the values stay in memory until the file can be used again.
-
-    Args:
-        path: The file; its directory is made where it is missing.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._connection: sqlite3.Connection | None = None
-        self.path = Path(path)
-        self._lock = threading.Lock()
-        # What this process wrote or read last; it stands in for the file while that fails.
-        self._known: dict[tuple[str, str], str] = {}
-        self._characters = 0
-        self._unsaved: set[tuple[str, str]] = set()
-        self._failed_at: float | None = None
-        _open_caches.add(self)
-
-    def get(self, project: str, key: str) -> str | None:
-        """Return the value, or None where there is none."""
-        return self.get_all(project, key)[0]
-
-    def set(self, project: str, key: str, value: str) -> None:
-        """Keep the value, in the place of an earlier one."""
-        self.set_all(project, {key: value})
-
-    def get_all(self, project: str, *keys: str) -> tuple[str | None, ...]:
-        """Return the values of several keys as they were at one moment."""
-        with self._lock:
-            asked = [key for key in keys if (project, key) not in self._unsaved]
-            places = ", ".join("?" * len(asked))
-            statement = f"SELECT key, value FROM entry WHERE project = ? AND key IN ({places})"
-            for key, value in (self._execute(statement, project, *asked) if asked else None) or []:
-                self._remember(project, {key: value})
-            return tuple(self._known.get((project, key)) for key in keys)
-
-    def set_all(self, project: str, values: Mapping[str, str]) -> None:
-        """Keep several values, which nobody sees in part."""
-        with self._lock:
-            # The condition spares the disk a write of what it already holds: /setup repeats itself all day.
-            saved = self._execute(
-                f"INSERT INTO entry VALUES {', '.join(['(?, ?, ?)'] * len(values))} "
-                "ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
-                *(each for key, value in values.items() for each in (project, key, value)),
-            )
-            names = {(project, key) for key in values}
-            self._unsaved = self._unsaved | names if saved is None else self._unsaved - names
-            self._remember(project, values)
-            if saved is not None:
-                self._forget_others(project)
-
-    def has(self, project: str, key: str) -> bool:
-        """Tell whether there is a value."""
-        return self.get(project, key) is not None
-
-    def values(self, key: str) -> list[str]:
-        """Return the different values that the projects have under this key, sorted."""
-        with self._lock:
-            rows = self._execute("SELECT project, value FROM entry WHERE key = ?", key) or []
-            by_project = {row[0]: row[1] for row in rows}
-            for (project, name), value in self._known.items():
-                if name == key and (project not in by_project or (project, name) in self._unsaved):
-                    by_project[project] = value
-        return sorted(set(by_project.values()))
-
-    def close(self) -> None:
-        """Close the file; the next use opens it again."""
-        with self._lock:
-            self._disconnect()
-
-    def __del__(self) -> None:
-        """Close the file of a cache that nobody uses any more."""
-        self._disconnect()
-
-    def _remember(self, project: str, values: Mapping[str, str]) -> None:
-        """Keep values in memory, the latest last, and no more than is allowed."""
-        for key, value in values.items():
-            self._characters += len(value) - len(self._known.pop((project, key), ""))
-            self._known[project, key] = value
-        while self._characters > MAX_IN_MEMORY:
-            oldest = next(iter(self._known))
-            self._characters -= len(self._known.pop(oldest))
-            self._unsaved.discard(oldest)
-
-    def _forget_others(self, project: str) -> None:
-        """Remove the projects that were not heard of for longest, if there are too many."""
-        self._execute(
-            "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO UPDATE SET at = excluded.at WHERE excluded.at > at + ?",
-            *(project, time.time(), _SEEN_AGAIN),
-        )
-        rows = self._execute("SELECT project FROM seen ORDER BY at DESC LIMIT -1 OFFSET ?", MAX_PROJECTS)
-        for (name,) in rows or []:
-            self._execute("DELETE FROM entry WHERE project = ?", name)
-            self._execute("DELETE FROM seen WHERE project = ?", name)
-            for known in [each for each in self._known if each[0] == name]:
-                self._characters -= len(self._known.pop(known))
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
-
-    def _execute(self, statement: str, *parameters: str | float) -> list[tuple[str, ...]] | None:
-        """Run one statement; None when the file can't be used now. Call it with the lock held."""
-        if self._failed_at is not None and time.monotonic() < self._failed_at + _RETRY_SECONDS:
-            return None
-        try:
-            if self._connection is None:
-                self._connection = _connect(self.path)
-            rows = self._connection.execute(statement, parameters).fetchall()
-        except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
-            return None
-        if self._failed_at is not None:
-            logger.info("The cache %s can be used again", self.path)
-            self._failed_at = None
-        return rows
-
-    def _give_up(self, error: Exception) -> None:
-        """Go on without the file for a while, and say so the first time."""
-        if self._failed_at is None:
-            logger.warning(
-                "The cache %s can't be used (%s), so its values stay in the memory of this process; "
-                "make the directory writable, or delete the file if it is damaged",
-                self.path,
-                error,
-            )
-        self._failed_at = time.monotonic()
-        self._disconnect()
-
-    def _forget_after_fork(self) -> None:
-        """Start afresh in a forked child: neither the lock nor the connection may be used there."""
-        if self._connection is not None:
-            # Not closed: closing would run SQLite's clean-up on files that the parent still uses.
-            _abandoned.append(self._connection)
-        self._connection = None
-        self._lock = threading.Lock()
-
-
-_open_caches: "weakref.WeakSet[SQLiteCache]" = weakref.WeakSet()
-_abandoned: list[sqlite3.Connection] = []
-
-
-def _forget_connections_after_fork() -> None:
-    for cache in list(_open_caches):
-        cache._forget_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_connections_after_fork)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file, made where it is missing, readable by its owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Made here and not by SQLite, so that there is no moment at which others could open it.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            path.chmod(0o600)
-    finally:
-        os.close(descriptor)
-    # Guarded by the cache's lock, so threads may share it.
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        write_ahead(connection, _BUSY_SECONDS)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def write_ahead(connection: sqlite3.Connection, seconds: float) -> None:
-    """Let readers go on while another process writes.
-
-    Of several who ask for that in a new file at the same moment, SQLite refuses some at once, whatever the timeout.
-
-    Args:
-        connection: to the file.
-        seconds: for which others may keep it locked.
-
-    Raises:
-        sqlite3.Error: it can't be used, or is locked for longer.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
 
 
 def default_directory() -> Path:
@@ -334,7 +112,7 @@ _shared_lock = threading.Lock()
 
 
 def shared_cache(path: str | os.PathLike[str] | None = None) -> Cache:
-    """Return this process's one cache in a directory, by default in the ``default_directory()`` of this moment."""
+    """Return the cache of a directory, one per process; by default that of the current ``default_directory()``."""
     try:
         directory = str((default_directory() if path is None else Path(path)).absolute())
     except RuntimeError:

@@ -1,22 +1,24 @@
-"""How often somebody may do something."""
+"""How often a client may do something: token buckets.
+
+The package `limits` has windows only, and no bound on its memory, while an attacker has any number of addresses.
+"""
 
 import ipaddress
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
-_REMEMBERED = 10_000
+from cachetools import LRUCache
+
+MAX_CLIENTS = 10_000  # that are remembered, those that were seen last
 
 
 class RateLimit:
-    """Allows each key so many events at once, and so many per second after that. Safe to use from several threads.
-
-    The keys that were used last are remembered, 10,000 of them.
+    """Allows each client so many events at once, and so many per second in the long run. Safe to use from several threads.
 
     Args:
         burst: Events that may come at once.
-        per_second: Events that may come in the long run.
+        per_second: Events per second in the long run.
         clock: The time in seconds.
     """
 
@@ -25,65 +27,60 @@ class RateLimit:
         self._per_second = per_second
         self._clock = clock
         self._lock = threading.Lock()
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # events that are left, and when that was
+        # How many events are left, and at what time that was so.
+        self._left: LRUCache[str, tuple[float, float]] = LRUCache(MAX_CLIENTS)
 
-    def wait(self, key: str) -> float:
-        """Return the seconds until the next event is allowed; 0 if it is now."""
+    def delay(self, client: str) -> float:
+        """Return the seconds until the client's next event is allowed; 0 if it is now."""
         with self._lock:
-            return max(0.0, (1 - self._left_now(key)) / self._per_second)
+            return max(0.0, (1 - self._left_now(client)) / self._per_second)
 
-    def count(self, key: str) -> float:
-        """Count an event, if it is allowed; return what ``wait`` returned before it."""
+    def hit(self, client: str) -> float:
+        """Count an event, if it is allowed now; return what ``delay`` returned before it."""
         with self._lock:
-            left = self._left_now(key)
+            left = self._left_now(client)
             if left < 1:
                 return (1 - left) / self._per_second
-            self._left[key] = left - 1, self._clock()
-            self._left.move_to_end(key)
-            while len(self._left) > _REMEMBERED:
-                self._left.popitem(last=False)
+            self._left[client] = left - 1, self._clock()
             return 0.0
 
-    def _left_now(self, key: str) -> float:
-        left, then = self._left.get(key, (float(self._burst), 0.0))
+    def _left_now(self, client: str) -> float:
+        left, then = self._left.get(client, (float(self._burst), 0.0))
         return min(self._burst, left + (self._clock() - then) * self._per_second)
 
 
-class Guard:
-    """Slows down who tries passwords. Safe to use from several threads.
+class PasswordGuard:
+    """Slows down clients that guess passwords. Safe to use from several threads.
 
-    Each address has ten wrong ones, and one more every six seconds; what comes too early isn't even looked at. An address
-    that the right one came from is never told to wait: it is Label Studio's, and others may share it.
+    Each client has ten wrong ones, and another one every six seconds; a password that comes too early isn't even looked at.
+    A client that has sent the right one never waits: it is Label Studio, whose address others may share.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._failures = RateLimit(burst=10, per_second=1 / 6, clock=clock)
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known: LRUCache[str, bool] = LRUCache(MAX_CLIENTS)
         self._lock = threading.Lock()
 
-    def wait(self, address: str) -> float:
-        """Return the seconds until this address may try again; 0 if it may now."""
+    def delay(self, client: str) -> float:
+        """Return the seconds until this client may try again; 0 if it may now."""
         with self._lock:
-            if address in self._known:
+            if self._known.get(client):
                 return 0.0
-        return self._failures.wait(address)
+        return self._failures.delay(client)
 
-    def failed(self, address: str) -> bool:
-        """Take notice of a wrong password; tell whether this address must wait now."""
-        self._failures.count(address)
-        return self.wait(address) > 0
+    def failed(self, client: str) -> bool:
+        """Count a wrong password; return whether this client must wait now."""
+        self._failures.hit(client)
+        return self.delay(client) > 0
 
-    def succeeded(self, address: str) -> None:
-        """Take notice of the right one."""
+    def succeeded(self, client: str) -> None:
+        """Remember that the client knows the password."""
         with self._lock:
-            self._known[address] = None
-            self._known.move_to_end(address)
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+            self._known[client] = True
 
 
-def neighbourhood(address: str | None) -> str:
-    """Return what stands for the client at an address: of IPv6 the network, since each client has all of one."""
+def client_network(address: str | None) -> str:
+    """Return what identifies the client at an address: for IPv6 its network of 64 bits, all of which one client has."""
     try:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:

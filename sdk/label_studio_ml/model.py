@@ -3,20 +3,18 @@
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
 from typing import Any, ClassVar, TypeVar
 
 from label_studio_sdk._extensions.label_studio_tools.core.label_config import parse_config
-from label_studio_sdk._extensions.label_studio_tools.core.utils import io
 from label_studio_sdk.label_interface import LabelInterface
 
 from label_studio_ml.cache import Cache, shared_cache
+from label_studio_ml.files import local_path, preloaded
 from label_studio_ml.response import ModelResponse
-from label_studio_ml.tokens import usable_token
-from label_studio_ml.utils import first_tag, is_preload_needed, match_labels
+from label_studio_ml.utils import first_tag, label_map
+from label_studio_ml.versions import next_version
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +25,14 @@ _update_fn: Callable[..., Any] | None = None
 
 
 def predict_fn(function: Function) -> Function:
-    """Let a function make the predictions, for who wants no class: ``function(tasks, context, helper=model, **kwargs)``."""
+    """Let a function make the predictions, without a class: ``function(tasks, context, helper=model, **kwargs)``."""
     global _predict_fn
     _predict_fn = function
     return function
 
 
 def update_fn(function: Function) -> Function:
-    """Let a function learn from events, for who wants no class: ``function(event, data, helper=model, **kwargs)``."""
+    """Let a function learn from events, without a class: ``function(event, data, helper=model, **kwargs)``."""
     global _update_fn
     _update_fn = function
     return function
@@ -49,9 +47,9 @@ class LabelConfigError(ValueError):
 class LabelStudioMLBase:
     """A model behind Label Studio. Derive from it, write ``predict`` and, for a model that learns, ``fit``.
 
-    The service makes a new instance for every request, so what is expensive (weights above all) belongs in a place that
-    outlives the instance: a module, a class attribute, a ``functools.cache``. Values that are strings may be kept with
-    ``set`` and read with ``get``: they belong to the project, and every worker process sees them.
+    The service makes a new instance for every request, so expensive things (weights above all) must outlive the instance:
+    in a module, a class attribute, a ``functools.cache``. Strings may be kept with ``set`` and read with ``get``: they
+    belong to the project, and every worker process sees them.
 
     Args:
         project_id: As Label Studio names the project to a backend: "4.1795333388", the id and when the project was
@@ -87,15 +85,17 @@ class LabelStudioMLBase:
 
         Args:
             tasks: Label Studio's tasks, the data under ``data``.
-            context: In interactive mode what was drawn so far, ``{"result": [...]}``; else None.
+            context: In interactive mode the regions drawn so far, ``{"result": [...]}``; else None.
             kwargs: Further parameters of the request.
 
         Returns:
-            One item per task, in their order: see ``ModelResponse``. A list of the same is fine.
+            One item per task, in their order: see ``ModelResponse``. A list of such items is fine, and an empty one stands
+            for no prediction on any task.
         """
         if _predict_fn is not None:
             return _predict_fn(tasks, context, helper=self, **kwargs)
-        raise NotImplementedError(f"{type(self).__name__} makes no predictions: write its predict() method")
+        logger.warning("%s makes no predictions: write its predict() method", type(self).__name__)
+        return []
 
     def fit(self, event: str, data: dict[str, Any], **kwargs: Any) -> Any:
         """Learn from an event. Runs in the background, one event after another.
@@ -110,12 +110,12 @@ class LabelStudioMLBase:
         logger.info("%s doesn't learn, so the event %s changes nothing", type(self).__name__, event)
         return None
 
-    def hint(self, event: str) -> None:
+    def on_untrusted_event(self, event: str) -> None:
         """Take notice that something may have happened to this project. Runs in the background, like ``fit``.
 
-        Anybody may have said so: where the service asks for a password, Label Studio sends events without it. Nothing of
-        the event is to be believed; look at Label Studio itself, with a token of your own. Only for a project that has been
-        connected. Called for such events, and for those that ``fit`` isn't called for. By default nothing is done.
+        Where the service asks for a password, Label Studio sends events without it, so anybody may have sent this one:
+        believe nothing of it, but look at Label Studio itself, with a token of your own. Called for such events of a project
+        that has been connected, and for those that ``fit`` isn't called for. By default nothing is done.
 
         Args:
             event: Its name, such as ``ANNOTATION_CREATED`` or ``PROJECT_UPDATED``.
@@ -142,7 +142,7 @@ class LabelStudioMLBase:
         """The labeling config as a dict: the control tags by name, each with its type, objects and labels.
 
         Raises:
-            LabelConfigError: The config is not what Label Studio writes.
+            LabelConfigError: It is no labeling config.
         """
         try:
             return parse_config(self.label_config)
@@ -154,7 +154,7 @@ class LabelStudioMLBase:
         """The labeling config as Label Studio's SDK presents it.
 
         Raises:
-            LabelConfigError: The config is not what Label Studio writes.
+            LabelConfigError: It is no labeling config.
         """
         try:
             return LabelInterface(config=self.label_config)
@@ -178,14 +178,14 @@ class LabelStudioMLBase:
         Args:
             control_type: Such as ``"RectangleLabels"``.
             object_type: Such as ``"Image"``.
-            name_filter: Which names of control tags will do.
-            to_name_filter: Which names of object tags will do.
+            name_filter: Tells which names of control tags count.
+            to_name_filter: Tells which names of object tags count.
 
         Returns:
             The control's name, the object's name, and the key of the task's data that the object shows.
 
         Raises:
-            ValueError: There is none; the message says what there is.
+            ValueError: There is none; the message lists the control tags.
         """
         return first_tag(self.parsed_label_config, control_type, object_type, name_filter, to_name_filter)
 
@@ -205,24 +205,17 @@ class LabelStudioMLBase:
         Raises:
             ValueError: The labeling config has no such tag.
         """
-        controls = self.parsed_label_config
-        if tag_name not in controls:
-            raise ValueError(f"The labeling config has no control tag {tag_name!r}; it has {sorted(controls)}")
-        labels = {
-            label: _predicted_values(attributes) or [label, attributes.get("value", label)]
-            for label, attributes in controls[tag_name]["labels_attrs"].items()
-        }
-        return match_labels(labels, names.values() if isinstance(names, Mapping) else names)
+        return label_map(self.parsed_label_config, tag_name, names)
 
-    # Values that are kept per project
+    # Values of the project
 
     @property
     def cache(self) -> Cache:
-        """Where ``get``, ``set`` and ``has`` keep their values."""
+        """The store behind ``get``, ``set`` and ``has``."""
         return shared_cache(self.CACHE_DIR)
 
     def get(self, key: str) -> str | None:
-        """Return what was kept for this project, or None."""
+        """Return a value of this project, or None."""
         return self.cache.get(self.project_key, key)
 
     def set(self, key: str, value: str) -> None:
@@ -232,24 +225,24 @@ class LabelStudioMLBase:
         self.cache.set(self.project_key, key, value)
 
     def has(self, key: str) -> bool:
-        """Tell whether something was kept for this project."""
+        """Tell whether this project has a value."""
         return self.cache.has(self.project_key, key)
 
     @property
     def model_version(self) -> str:
-        """The version that predictions carry. A class may override it; it must load no model, ``/setup`` asks for it."""
+        """The version of predictions. A class may override it; it must load no model, since ``/setup`` reports it."""
         return self.get("model_version") or self.INITIAL_MODEL_VERSION
 
     def bump_model_version(self) -> str:
         """Raise the version and keep it: 0.0.1 to 0.1.0, "best-7" to "best-8", "first" to "first-1"."""
-        version = _raised(self.model_version)
+        version = next_version(self.model_version)
         self.set("model_version", version)
         logger.info("The model version of project %s is now %s", self.project_id, version)
         return version
 
     @property
     def extra_params(self) -> dict[str, Any]:
-        """What the user entered as extra parameters when connecting the backend."""
+        """The extra parameters that a user entered when connecting the backend."""
         return json.loads(self.get("extra_params") or "{}")
 
     def set_extra_params(self, extra_params: Mapping[str, Any] | str | None) -> None:
@@ -266,26 +259,25 @@ class LabelStudioMLBase:
     # Label Studio
 
     def set_label_studio(self, hostname: str, access_token: str) -> None:
-        """Keep the address and the token that came with ``/setup``.
+        """Keep the address and the token of a ``/setup``, together; ``""`` for an unknown one.
 
-        Both or neither: anybody who reaches the service can call ``/setup``, and a token must not be sent to an address
-        that somebody else gave. ``""`` for what is not known.
+        Anybody who reaches the service can call ``/setup``, and a token must not be sent to an address of somebody else.
         """
         self.cache.set_all(self.project_key, {"hostname": hostname, "access_token": access_token})
 
-    def handed_over(self) -> tuple[str, str]:
-        """Return the address and the token that came with the same ``/setup``; "" for what is not known."""
+    def setup_credentials(self) -> tuple[str, str]:
+        """Return the address and the token of the project's last ``/setup``; "" for an unknown one."""
         hostname, access_token = self.cache.get_all(self.project_key, "hostname", "access_token")
         return hostname or "", access_token or ""
 
     def get_label_studio_hostname(self) -> str:
-        """Return Label Studio's URL: ``LABEL_STUDIO_URL`` or ``LABEL_STUDIO_HOST``, else what came with ``/setup``."""
+        """Return Label Studio's URL: ``LABEL_STUDIO_URL`` or ``LABEL_STUDIO_HOST``, else that of the last ``/setup``."""
         return os.environ.get("LABEL_STUDIO_URL") or os.environ.get("LABEL_STUDIO_HOST") or self.get("hostname") or ""
 
     def get_label_studio_access_token(self) -> str:
         """Return the token for Label Studio's API.
 
-        ``LABEL_STUDIO_API_KEY`` or ``LABEL_STUDIO_ACCESS_TOKEN``, else what came with ``/setup``: the legacy token of the
+        ``LABEL_STUDIO_API_KEY`` or ``LABEL_STUDIO_ACCESS_TOKEN``, else that of the last ``/setup``: the legacy token of the
         project's creator, which doesn't work where legacy tokens are switched off.
         """
         return (
@@ -316,55 +308,29 @@ class LabelStudioMLBase:
             FileNotFoundError: The URL needs Label Studio, and its URL or token isn't known.
             requests.RequestException: The file can't be fetched.
         """
-        hostname = ls_host or self.get_label_studio_hostname()
-        token = ls_access_token or self.get_label_studio_access_token()
-        if token and hostname:
-            token = usable_token(hostname, token)
-        return io.get_local_path(url, project_dir=project_dir, hostname=hostname, access_token=token, task_id=task_id)
+        return local_path(
+            url,
+            hostname=ls_host or self.get_label_studio_hostname(),
+            token=ls_access_token or self.get_label_studio_access_token(),
+            project_dir=project_dir,
+            task_id=task_id,
+        )
 
     def preload_task_data(self, task: Mapping[str, Any], value: Any = None, read_file: bool = True) -> Any:
-        """Put the content of files in the place of their addresses, in all of a task's data.
+        """Replace the addresses of files in a task's data by the files' content.
 
         Args:
             task: The task.
             value: The part of its data to work on; by default all of it.
-            read_file: False for the path of a local copy in the place of the content.
+            read_file: False for the path of a local copy instead of the content.
 
         Returns:
             The value with the text (UTF-8) of every file, or its path. An address that can't be opened stays as it is.
         """
         value = task["data"] if value is None else value
-        if isinstance(value, Mapping):
-            return {
-                key: each if each is None else self.preload_task_data(task, each, read_file)
-                for key, each in value.items()
-            }
-        if isinstance(value, list):
-            return [each if each is None else self.preload_task_data(task, each, read_file) for each in value]
-        if not isinstance(value, str) or not is_preload_needed(value):
-            return value
-        try:
-            path = self.get_local_path(value, task_id=task.get("id"))
-            return Path(path).read_text(encoding="utf-8") if read_file else path
-        except Exception as error:
-            logger.warning("Task %s: %s can't be opened and is left as it is: %s", task.get("id"), value, error)
-            return value
+        task_id = task.get("id")
+        return preloaded(value, partial(self.get_local_path, task_id=task_id), task_id=task_id, read_file=read_file)
 
     def __repr__(self) -> str:
         """Name the class and the project."""
         return f"{type(self).__name__}(project_id={self.project_key!r})"
-
-
-def _predicted_values(attributes: Mapping[str, str]) -> list[str]:
-    return [name for each in attributes.get("predicted_values", "").split(",") if (name := each.strip())]
-
-
-def _raised(version: str) -> str:
-    """Return the version after this one."""
-    if semantic := re.fullmatch(r"(\d+)\.(\d+)\.\d+", version):
-        major, minor = semantic.groups()
-        return f"{major}.{int(minor) + 1}.0"
-    if numbered := re.fullmatch(r"(.*?)(\d+)", version, re.DOTALL):
-        stem, number = numbered.groups()
-        return f"{stem}{int(number) + 1}"
-    return f"{version}-1"

@@ -2,11 +2,11 @@
 
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cachetools import LRUCache
 from PIL import Image, ImageOps
 
 DATA_UNDEFINED_NAME = "$undefined$"
@@ -30,12 +30,12 @@ def get_single_tag_keys(
         The control's name, the object's name, the key of the task's data that the object shows, and the labels.
 
     Raises:
-        ValueError: The config is another one; the message says what was found.
+        ValueError: The config is another one; the message lists its control tags.
     """
     if len(parsed_label_config) != 1:
         raise ValueError(f"Expected one control tag, <{control_type}>, and found {_described(parsed_label_config)}")
     ((from_name, info),) = parsed_label_config.items()
-    if info["type"] != control_type or [each["type"] for each in info["inputs"]] != [object_type]:
+    if info["type"] != control_type or [shown["type"] for shown in info["inputs"]] != [object_type]:
         raise ValueError(
             f"Expected <{control_type}> on one <{object_type}>, and found {_described(parsed_label_config)}"
         )
@@ -45,13 +45,13 @@ def get_single_tag_keys(
 def get_first_tag_keys(
     parsed_label_config: Mapping[str, Any], control_type: str, object_type: str
 ) -> tuple[str, str, str]:
-    """Find the first control tag of a type on an object tag of a type, among whatever else the config holds.
+    """Find the first control tag of a type on an object tag of a type; the config may have further tags.
 
     Returns:
         The control's name, the object's name, and the key of the task's data that the object shows.
 
     Raises:
-        ValueError: There is none; the message says what there is.
+        ValueError: There is none; the message lists the control tags.
     """
     return first_tag(parsed_label_config, control_type, object_type)
 
@@ -63,7 +63,7 @@ def first_tag(
     name_filter: Callable[[str], bool] | None = None,
     to_name_filter: Callable[[str], bool] | None = None,
 ) -> tuple[str, str, str]:
-    """Do the work of ``get_first_tag_keys`` and ``LabelStudioMLBase.get_first_tag_occurence``."""
+    """Find the first control tag on an object tag; see ``LabelStudioMLBase.get_first_tag_occurence``."""
     controls = {control_type} if isinstance(control_type, str) else set(control_type)
     objects = {object_type} if isinstance(object_type, str) else set(object_type)
     for from_name, info in parsed_label_config.items():
@@ -82,7 +82,9 @@ def first_tag(
 def is_skipped(task: Mapping[str, Any]) -> bool:
     """Tell whether a task was skipped: it has annotations, and all of them were cancelled."""
     annotations = task.get("annotations") or []
-    return bool(annotations) and all(each.get("was_cancelled") or each.get("skipped") for each in annotations)
+    return bool(annotations) and all(
+        annotation.get("was_cancelled") or annotation.get("skipped") for annotation in annotations
+    )
 
 
 def get_choice(task: Mapping[str, Any]) -> str:
@@ -98,11 +100,24 @@ def get_choice(task: Mapping[str, Any]) -> str:
     raise ValueError(f"Task {task.get('id')} has no annotation with a choice")
 
 
+def label_map(
+    parsed_label_config: Mapping[str, Any], tag_name: str, names: Iterable[str] | Mapping[Any, str]
+) -> dict[str, str]:
+    """Find the label of a control tag for each class of a model; see ``LabelStudioMLBase.build_label_map``."""
+    if tag_name not in parsed_label_config:
+        raise ValueError(f"The labeling config has no control tag {tag_name!r}; it has {sorted(parsed_label_config)}")
+    labels = {}
+    for label, attributes in parsed_label_config[tag_name]["labels_attrs"].items():
+        listed = [name.strip() for name in attributes.get("predicted_values", "").split(",")]
+        labels[label] = [name for name in listed if name] or [label, attributes.get("value", label)]
+    return match_labels(labels, names.values() if isinstance(names, Mapping) else names)
+
+
 def match_labels(labels: Mapping[str, Iterable[str]], names: Iterable[str]) -> dict[str, str]:
     """Find the label for each class of a model.
 
     Args:
-        labels: For each label, the names of classes that it stands for.
+        labels: For each label, the names of the classes that it stands for.
         names: The classes of the model.
 
     Returns:
@@ -122,30 +137,24 @@ def is_preload_needed(value: str) -> bool:
 
 
 class InMemoryLRUDictCache:
-    """A dict with room for ``capacity`` entries; the one used the longest ago makes room. Safe across threads."""
+    """A dict with room for ``capacity`` entries; the least recently used one is dropped first. Safe across threads."""
 
     def __init__(self, capacity: int = 1) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be 1 or more, got {capacity}")
         self.capacity = capacity
-        self.cache: OrderedDict[Any, Any] = OrderedDict()
+        self.cache: LRUCache[Any, Any] = LRUCache(capacity)
         self._lock = threading.Lock()
 
     def get(self, key: Any) -> Any:
-        """Return the entry and make it the last one used, or None where there is none."""
+        """Return the entry and make it the most recently used one, or None where there is none."""
         with self._lock:
-            if key not in self.cache:
-                return None
-            self.cache.move_to_end(key)
-            return self.cache[key]
+            return self.cache.get(key)
 
     def put(self, key: Any, item: Any) -> None:
         """Keep an entry."""
         with self._lock:
             self.cache[key] = item
-            self.cache.move_to_end(key)
-            while len(self.cache) > self.capacity:
-                self.cache.popitem(last=False)
 
 
 def _data_key(shown: Mapping[str, Any]) -> str:
@@ -153,11 +162,11 @@ def _data_key(shown: Mapping[str, Any]) -> str:
 
 
 def _tags(types: set[str]) -> str:
-    return " or ".join(f"<{each}>" for each in sorted(types))
+    return " or ".join(f"<{tag}>" for tag in sorted(types))
 
 
 def _described(parsed_label_config: Mapping[str, Any]) -> str:
-    """Return the controls of a config in words, for error messages."""
+    """List the control tags of a config for an error message."""
     described = [
         f"<{info['type']} name={name!r}> on {', '.join(info['to_name'])}" for name, info in parsed_label_config.items()
     ]

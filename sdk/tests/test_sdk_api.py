@@ -16,6 +16,7 @@ from flask import Flask, abort
 from flask.testing import FlaskClient
 from label_studio_ml import api
 from label_studio_ml.api import OTHER_EVENTS, TRAINING_EVENTS, init_app
+from label_studio_ml.bodies import EventBody
 from label_studio_ml.model import LabelStudioMLBase
 from label_studio_ml.response import ModelResponse
 from label_studio_sdk.label_interface.objects import PredictionValue
@@ -33,7 +34,7 @@ class Recorder(LabelStudioMLBase):
     answer: ClassVar[Callable[..., Any]]
     asked: ClassVar[list[dict[str, Any]]]
     events: ClassVar[queue.Queue[tuple[LabelStudioMLBase, str, dict[str, Any]]]]
-    hints: ClassVar[queue.Queue[tuple[LabelStudioMLBase, str]]]
+    untrusted: ClassVar[queue.Queue[tuple[LabelStudioMLBase, str]]]
 
     def predict(self, tasks: list[dict[str, Any]], context: Any = None, **kwargs: Any) -> Any:
         type(self).asked.append({"model": self, "tasks": tasks, "context": context, "kwargs": kwargs})
@@ -42,8 +43,8 @@ class Recorder(LabelStudioMLBase):
     def fit(self, event: str, data: dict[str, Any], **kwargs: Any) -> None:
         type(self).events.put((self, event, data))
 
-    def hint(self, event: str) -> None:
-        type(self).hints.put((self, event))
+    def on_untrusted_event(self, event: str) -> None:
+        type(self).untrusted.put((self, event))
 
 
 def one_each(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -52,7 +53,7 @@ def one_each(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def _fresh_recorder() -> None:
-    Recorder.answer, Recorder.asked, Recorder.events, Recorder.hints = one_each, [], queue.Queue(), queue.Queue()
+    Recorder.answer, Recorder.asked, Recorder.events, Recorder.untrusted = one_each, [], queue.Queue(), queue.Queue()
 
 
 @pytest.fixture
@@ -63,6 +64,10 @@ def client() -> FlaskClient:
 def answering(answer: Any) -> None:
     """Let the model return this, or what a function of the tasks returns."""
     Recorder.answer = answer if callable(answer) else lambda tasks: answer
+
+
+def shortened(value: object) -> str:
+    return str(value)[:80]
 
 
 def ask(client: FlaskClient, **changes: Any) -> Any:
@@ -116,11 +121,11 @@ def test_the_last_setup_counts(client: FlaskClient, captured: Captured) -> None:
 @pytest.mark.parametrize("said", [{"hostname": "http://evil"}, {"hostname": "http://evil", "access_token": None}])
 def test_a_token_belongs_to_the_address_that_came_with_it(client: FlaskClient, captured: Captured, said: dict) -> None:
     client.post("/setup", json=captured("setup"))
-    assert Recorder("4.1795333388").handed_over() == ("http://localhost:8081", captured("setup")["access_token"])
+    assert Recorder("4.1795333388").setup_credentials() == ("http://localhost:8081", captured("setup")["access_token"])
     client.post("/setup", json={"project": "4.1795333388", "schema": CONFIG, **said})
-    assert Recorder("4.1795333388").handed_over() == ("http://evil", "")
+    assert Recorder("4.1795333388").setup_credentials() == ("http://evil", "")
     client.post("/setup", json={"project": "4.1795333388", "schema": CONFIG, "access_token": "mine"})
-    assert Recorder("4.1795333388").handed_over() == ("", "mine")
+    assert Recorder("4.1795333388").setup_credentials() == ("", "mine")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,7 @@ def test_a_token_belongs_to_the_address_that_came_with_it(client: FlaskClient, c
         {"schema": "no XML"},  # for the model to judge: this one doesn't look at it
         {"something": "else"},
     ],
-    ids=str,
+    ids=shortened,
 )
 def test_setup_tolerates(client: FlaskClient, captured: Captured, changes: dict[str, Any]) -> None:
     response = client.post("/setup", json=captured("setup") | changes)
@@ -153,20 +158,20 @@ def test_setup_tolerates(client: FlaskClient, captured: Captured, changes: dict[
     ("changes", "message"),
     [
         ({"schema": None}, "'schema' is missing or null"),
-        ({"schema": {}}, "'schema' must be a string or null, got an object"),
+        ({"schema": {}}, "'schema' must be a string, got an object"),
         ({"project": ["4"]}, "'project' must be a string such as '4.1795333388' or an object, got a list"),
         ({"project": True}, "'project' must be"),
         ({"project": 4.5}, "'project' must be"),
         ({"schema": "<View/>\ud800"}, "'schema' is not valid Unicode"),
-        ({"hostname": 1}, "'hostname' must be a string or null, got a number"),
+        ({"hostname": 1}, "'hostname' must be a string, got a number"),
         ({"hostname": "x" * 2001}, "'hostname' is longer than the 2000 characters that are kept"),
         ({"access_token": "x" * 10_001}, "'access_token' is longer than the 10000 characters that are kept"),
         ({"schema": "x" * 2_000_001}, "'schema' is longer than the 2000000 characters that are kept"),
         ({"extra_params": {"x": ["x"] * 100_000}}, "'extra_params' is longer than the 100000 characters that are kept"),
-        ({"project": "4" * 201}, "'project' has 201 characters, and a project's name has few"),
-        ({"access_token": ["x"]}, "'access_token' must be a string or null, got a list"),
+        ({"project": "4" * 201}, "'project' is longer than the 200 characters that are kept"),
+        ({"access_token": ["x"]}, "'access_token' must be a string, got a list"),
     ],
-    ids=str,
+    ids=shortened,
 )
 def test_setup_refuses(client: FlaskClient, captured: Captured, changes: dict[str, Any], message: str) -> None:
     response = client.post("/setup", json=captured("setup") | changes)
@@ -237,7 +242,7 @@ def test_parameters_reach_the_model_but_for_the_password(client: FlaskClient, ca
         {"context": {"result": []}},
         {"tasks": [{}, {"id": None, "data": None}]},
     ],
-    ids=str,
+    ids=shortened,
 )
 def test_predict_tolerates(client: FlaskClient, changes: dict[str, Any]) -> None:
     response = ask(client, **changes)
@@ -249,23 +254,22 @@ def test_predict_tolerates(client: FlaskClient, changes: dict[str, Any]) -> None
     ("changes", "message"),
     [
         ({"tasks": None}, "'tasks' is missing or null; expected a list of tasks"),
-        ({"tasks": {"id": 1}}, "'tasks' must be a list or null, got an object"),
-        ({"tasks": "1,2"}, "'tasks' must be a list or null, got a string"),
+        ({"tasks": "1,2"}, "'tasks' must be a list, got a string"),
         ({"tasks": [TASKS[0], None]}, "'tasks[1]' must be an object, got null"),
         ({"tasks": [[]]}, "'tasks[0]' must be an object, got a list"),
         ({"tasks": [17]}, "'tasks[0]' must be an object, got a number"),
         ({"project": []}, "'project' must be a string"),
         ({"project": "4\ud800"}, "'project' is not valid Unicode"),
         ({"label_config": "<View/>\udfff"}, "'label_config' is not valid Unicode"),
-        ({"label_config": 5}, "'label_config' must be a string or null, got a number"),
+        ({"label_config": 5}, "'label_config' must be a string, got a number"),
         ({"label_config": None}, "'label_config' is missing or null, and no /setup has brought one"),
         ({"label_config": ""}, "'label_config' is missing or null"),
-        ({"params": []}, "'params' must be an object or null, got a list"),
-        ({"params": "x"}, "'params' must be an object or null, got a string"),
-        ({"params": {"context": [1]}}, "'params.context' must be an object or null, got a list"),
-        ({"params": {"context": False}}, "'params.context' must be an object or null, got a boolean"),
+        ({"params": []}, "'params' must be an object, got a list"),
+        ({"params": "x"}, "'params' must be an object, got a string"),
+        ({"params": {"context": [1]}}, "'params.context' must be an object, got a list"),
+        ({"params": {"context": False}}, "'params.context' must be an object, got a boolean"),
     ],
-    ids=str,
+    ids=shortened,
 )
 def test_predict_refuses(
     client: FlaskClient, changes: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture
@@ -319,6 +323,13 @@ def test_without_a_labeling_config_that_of_the_last_setup_is_used(client: FlaskC
     assert ask(client, label_config=None, project="5.1795333388").status_code == 400
 
 
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 VERSIONED = {"result": [REGION], "score": 0.5, "model_version": "mine"}
 PLAIN = {"result": [REGION], "score": 0.5}
 WRITTEN = {"result": [REGION], "score": 0.5, "model_version": "0.0.1"}
@@ -343,6 +354,8 @@ EMPTY = {"result": [], "score": 0.0, "model_version": "0.0.1"}
         pytest.param([PLAIN | {"model_version": 3}, PLAIN], [WRITTEN | {"model_version": "3"}, WRITTEN], id="a number"),
         pytest.param([[], []], [[], []], id="failed tasks"),
         pytest.param([None, None], [[], []], id="null for failed tasks"),
+        pytest.param([], [[], []], id="no items at all"),
+        pytest.param(ModelResponse(predictions=[]), [[], []], id="a response without items"),
         pytest.param([[PLAIN, VERSIONED], []], [[WRITTEN, VERSIONED], []], id="several for a task"),
         pytest.param([{"result": []}, {"result": None}], [EMPTY, []], id="nothing found, and nothing at all"),
         pytest.param([PLAIN | {"score": None}, []], [WRITTEN | {"score": None}, []], id="no score"),
@@ -356,6 +369,7 @@ EMPTY = {"result": [], "score": 0.0, "model_version": "0.0.1"}
         pytest.param([{"result": [{"value": float("inf")}]}, PLAIN], [[], WRITTEN], id="an infinite value"),
         pytest.param([{"result": [{"value": object()}]}, PLAIN], [[], WRITTEN], id="a value without a form in JSON"),
         pytest.param([{"result": [{"value": {(1, 2): 3}}]}, PLAIN], [[], WRITTEN], id="a key without a form in JSON"),
+        pytest.param([{"result": [{"value": nested(100_000)}]}, PLAIN], [[], WRITTEN], id="nested too deeply"),
     ],
 )
 def test_what_the_model_returns_and_label_studio_gets(client: FlaskClient, answer: Any, results: list[Any]) -> None:
@@ -368,10 +382,8 @@ def test_what_the_model_returns_and_label_studio_gets(client: FlaskClient, answe
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ([], "Recorder.predict returned 0 predictions for 2 tasks"),
         ([PLAIN], "Recorder.predict returned 1 predictions for 2 tasks"),
         ([PLAIN] * 3, "Recorder.predict returned 3 predictions for 2 tasks"),
-        (ModelResponse(predictions=[]), "returned 0 predictions for 2 tasks"),
         (None, "Recorder.predict returned NoneType, expected a ModelResponse or a list"),
         ({"results": []}, "Recorder.predict returned dict"),
         ("text", "Recorder.predict returned str"),
@@ -379,7 +391,7 @@ def test_what_the_model_returns_and_label_studio_gets(client: FlaskClient, answe
         ([PLAIN, {"score": 1}], "as item 1: PredictionValue.result: Field required"),
         ([[PLAIN, {"result": "text"}], []], "as item 0: list[PredictionValue].1.result: Input should be a valid list"),
     ],
-    ids=str,
+    ids=shortened,
 )
 def test_an_answer_that_label_studio_would_drop_silently_is_an_error(
     client: FlaskClient, answer: Any, message: str, caplog: pytest.LogCaptureFixture
@@ -468,6 +480,13 @@ def test_a_version_is_never_null(nothing: str | None, captured: Captured) -> Non
     assert [each["model_version"] for each in ask(client).get_json()["results"]] == ["0.0.1", "0.0.1"]
 
 
+@pytest.mark.parametrize("answer", [[], [[]], [None], ModelResponse(predictions=[])], ids=repr)
+def test_an_editor_always_gets_a_prediction(client: FlaskClient, captured: Captured, answer: Any) -> None:
+    answering(answer)
+    results = client.post("/predict", json=captured("predict_interactive")).get_json()["results"]
+    assert results == [EMPTY]
+
+
 # /webhook
 
 
@@ -510,7 +529,7 @@ def test_an_event_belongs_to_the_project_that_was_set_up(client: FlaskClient, ca
         ({"id": 4, "created_at": "2026-11-22T07:43:08Z"}, "4.1795333388"),
         ({"id": 4, "created_at": "2026-11-22T08:43:08.999999+01:00"}, "4.1795333388"),
     ],
-    ids=str,
+    ids=shortened,
 )
 def test_the_project_of_an_event(client: FlaskClient, project: Any, key: str) -> None:
     assert client.post("/webhook", json={"action": "START_TRAINING", "project": project}).status_code == 201
@@ -521,10 +540,11 @@ def test_the_project_of_an_event(client: FlaskClient, project: Any, key: str) ->
 @pytest.mark.parametrize("name", ["tasks_created", "tasks_deleted", "project_updated"])
 def test_events_with_nothing_to_learn_are_hints(client: FlaskClient, captured: Captured, name: str) -> None:
     body = captured(name)
-    client.post("/setup", json=captured("setup") | {"project": api._project_key(body)})
+    project = EventBody.model_validate(body).project
+    client.post("/setup", json=captured("setup") | {"project": project})
     assert client.post("/webhook", json=body).status_code == 201
-    model, event = Recorder.hints.get(timeout=10)
-    assert (model.project_key, event) == (api._project_key(body), body["action"])
+    model, event = Recorder.untrusted.get(timeout=10)
+    assert (model.project_key, event) == (project, body["action"])
     assert Recorder.events.empty()
 
 
@@ -536,15 +556,15 @@ def test_events_with_nothing_to_learn_are_hints(client: FlaskClient, captured: C
         ({}, 400, "Field 'action' is missing or null"),
         ({"action": None}, 400, "Field 'action' is missing or null"),
         ({"action": ""}, 400, "Field 'action' is missing or null"),
-        ({"action": 5}, 400, "Field 'action' must be a string or null, got a number"),
+        ({"action": 5}, 400, "Field 'action' must be a string, got a number"),
         ({"action": "START_TRAINING", "project": [4]}, 400, "Field 'project' must be"),
         (
             {"action": "START_TRAINING", "project": {"label_config": 4}},
             400,
-            "Field 'project.label_config' must be a string or null, got a number",
+            "Field 'project.label_config' must be a string, got a number",
         ),
     ],
-    ids=str,
+    ids=shortened,
 )
 def test_other_events(client: FlaskClient, body: dict[str, Any], status: int, answer: Any) -> None:
     response = client.post("/webhook", json=body)
@@ -603,7 +623,7 @@ def test_an_error_in_fit_is_logged(caplog: pytest.LogCaptureFixture, gate: threa
 def test_too_many_events_are_refused(gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     Slow.gate = gate
     app = init_app(Slow)
-    app.extensions["label_studio_ml"].jobs._waiting.maxsize = 2
+    app.extensions["label_studio_ml"].jobs._queue.maxsize = 2
     client = app.test_client()
     codes = [client.post("/webhook", json={"action": "START_TRAINING"}).status_code for _ in range(5)]
     assert set(codes) == {201, 503}
@@ -672,7 +692,7 @@ def test_two_applications_in_one_process(captured: Captured) -> None:
     first = init_app(Recorder)
     second = init_app(Other, basic_auth_user="u", basic_auth_pass="p")
     assert isinstance(first, Flask)
-    assert api._server is second
+    assert api._server == second
     assert first.test_client().get("/health").get_json()["model_class"] == "Recorder"
     assert second.test_client().get("/health").get_json()["model_class"] == "Other"
     assert first.test_client().get("/versions").json == {"versions": ["0.0.1"]}

@@ -10,13 +10,15 @@ import sys
 import tempfile
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from label_studio_ml import cache as cache_module
-from label_studio_ml.cache import Cache, SQLiteCache, create_cache, default_directory, shared_cache
+from label_studio_ml import sqlite_cache
+from label_studio_ml.cache import Cache, create_cache, default_directory, shared_cache
+from label_studio_ml.sqlite_cache import SQLiteCache
 
 
 def run(script: str, *arguments: str) -> subprocess.Popen[str]:
@@ -48,10 +50,10 @@ def test_values_come_back_as_they_were(cache: Cache, value: str) -> None:
 
 
 def test_projects_and_keys_are_kept_apart(cache: Cache) -> None:
-    places = [("4.1795333388", "a"), ("4.1795333389", "a"), ("4", "a"), ("", "a"), ("4", "b"), ("4.1795333388", "A")]
-    for number, (project, key) in enumerate(places):
+    entries = [("4.1795333388", "a"), ("4.1795333389", "a"), ("4", "a"), ("", "a"), ("4", "b"), ("4.1795333388", "A")]
+    for number, (project, key) in enumerate(entries):
         cache.set(project, key, str(number))
-    assert [cache.get(*place) for place in places] == ["0", "1", "2", "3", "4", "5"]
+    assert [cache.get(*entry) for entry in entries] == ["0", "1", "2", "3", "4", "5"]
     assert cache.values("a") == ["0", "1", "2", "3"]
     assert cache.values("none") == []
 
@@ -67,17 +69,17 @@ def test_values_that_belong_together_are_never_seen_in_part(cache: Cache) -> Non
 
     with ThreadPoolExecutor(2) as pool:
         writing = [pool.submit(write, number) for number in range(2)]
-        while not all(one.done() for one in writing):
+        while not all(writer.done() for writer in writing):
             hostname, token = cache.get_all("4", "hostname", "access_token")
             assert hostname == f"http://{token}"
-        for one in writing:
-            one.result()
+        for writer in writing:
+            writer.result()
 
 
 def test_projects_without_end_are_not_kept_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "MAX_PROJECTS", 5)
+    monkeypatch.setattr(sqlite_cache, "MAX_PROJECTS", 5)
     clock = iter(range(1000))
-    monkeypatch.setattr("label_studio_ml.cache.time.time", lambda: 700.0 * next(clock))
+    monkeypatch.setattr("label_studio_ml.sqlite_cache.time.time", lambda: 700.0 * next(clock))
     cache = SQLiteCache(tmp_path / "cache.db")
     for number in range(20):
         cache.set("mine", "label_config", "<View/>")
@@ -95,7 +97,7 @@ def test_projects_without_end_are_not_kept_without_end(tmp_path: Path, monkeypat
 def test_values_without_end_are_not_kept_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
 ) -> None:
-    monkeypatch.setattr(cache_module, "MAX_IN_MEMORY", 1000)
+    monkeypatch.setattr(sqlite_cache, "MAX_IN_MEMORY", 1000)
     if broken:
         (tmp_path / "in the way").write_text("")
     cache = SQLiteCache(tmp_path / ("in the way/cache.db" if broken else "cache.db"))
@@ -318,11 +320,69 @@ def test_a_file_that_comes_back_is_used_again(
     directory.unlink()
     cache.set("4", "other", "still in memory, for the disk is not tried every time")
     assert not directory.exists()
-    monkeypatch.setattr(cache_module, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(sqlite_cache, "_RETRY_SECONDS", 0)
     cache.set("4", "other", "on disk")
     assert SQLiteCache(directory / "cache.db").get("4", "other") == "on disk"
     assert cache.get("4", "key") == "in memory"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_values_set_while_the_disk_failed_reach_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, others = SQLiteCache(tmp_path / "cache.db"), SQLiteCache(tmp_path / "cache.db")
+    for key in ("a", "b", "c"):
+        cache.set("4", key, "before")
+    cache.close()
+    with a_failing_disk(tmp_path):
+        cache.set_all("4", {"a": "while it failed", "b": "while it failed"})
+        assert cache.get_all("4", "a", "b", "c") == ("while it failed", "while it failed", "before")
+    others.set("4", "a", "after that")
+    monkeypatch.setattr(sqlite_cache, "_RETRY_SECONDS", 0)
+    # The newer value counts, whoever has it.
+    assert cache.get_all("4", "a", "b", "c") == ("after that", "while it failed", "before")
+    assert cache.values("a") == ["after that"]
+    cache.set("4", "c", "new")
+    assert others.get_all("4", "a", "b", "c") == ("after that", "while it failed", "new")
+    others.set("4", "b", "newer still")
+    assert cache.get("4", "b") == "newer still"
+
+
+def test_a_read_only_process_follows_the_file_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, others = SQLiteCache(tmp_path / "cache.db"), SQLiteCache(tmp_path / "cache.db")
+    others.set("4", "key", "before")
+    with a_failing_disk(tmp_path):
+        cache.set("4", "key", "while it failed")
+    monkeypatch.setattr(sqlite_cache, "_RETRY_SECONDS", 0)
+    others.set("4", "key", "after that")
+    assert cache.get("4", "key") == "after that"
+    others.set("4", "key", "newer still")
+    assert cache.get("4", "key") == "newer still"
+
+
+@contextmanager
+def a_failing_disk(directory: Path) -> Iterator[None]:
+    """Nothing can be opened in the directory."""
+    aside = directory.with_name("aside")
+    directory.rename(aside)
+    directory.touch()
+    yield
+    directory.unlink()
+    aside.rename(directory)
+
+
+def test_a_file_of_release_0_1_is_taken_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    connection = sqlite3.connect(tmp_path / "cache.db")
+    connection.execute(
+        "CREATE TABLE entry (project TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (project, key))"
+        " WITHOUT ROWID"
+    )
+    connection.execute("INSERT INTO entry VALUES ('4', 'key', 'kept')")
+    connection.commit()
+    connection.close()
+    cache = SQLiteCache(tmp_path / "cache.db")
+    assert cache.get("4", "key") == "kept"
+    cache.set("4", "key", "new")
+    assert SQLiteCache(tmp_path / "cache.db").get("4", "key") == "new"
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

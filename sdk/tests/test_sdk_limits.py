@@ -1,9 +1,9 @@
-"""Who must wait, and for how long."""
+"""Limits per client: how long it must wait."""
 
 from __future__ import annotations
 
 import pytest
-from label_studio_ml.limits import Guard, RateLimit, neighbourhood
+from label_studio_ml.limits import PasswordGuard, RateLimit, client_network
 
 
 class Clock:
@@ -13,41 +13,41 @@ class Clock:
         return self.now
 
 
-def test_so_many_at_once_and_so_many_per_second() -> None:
+def test_burst_and_rate() -> None:
     clock = Clock()
     limit = RateLimit(burst=3, per_second=2, clock=clock)
-    assert [limit.count("a") for _ in range(3)] == [0, 0, 0]
-    assert limit.count("a") == limit.wait("a") == 0.5
-    assert limit.count("b") == 0
+    assert [limit.hit("a") for _ in range(3)] == [0, 0, 0]
+    assert limit.hit("a") == limit.delay("a") == 0.5
+    assert limit.hit("b") == 0
     clock.now += 0.5
-    assert limit.count("a") == 0
-    assert limit.wait("a") > 0
+    assert limit.hit("a") == 0
+    assert limit.delay("a") > 0
     clock.now += 1000
-    assert [limit.count("a") for _ in range(4)] == [0, 0, 0, 0.5]
+    assert [limit.hit("a") for _ in range(4)] == [0, 0, 0, 0.5]
 
 
-def test_the_memory_is_bounded() -> None:
+def test_memory_is_bounded() -> None:
     limit = RateLimit(burst=1, per_second=1, clock=Clock())
     for number in range(20_000):
-        limit.count(str(number))
+        limit.hit(str(number))
     assert len(limit._left) == 10_000
-    guard = Guard()
+    guard = PasswordGuard()
     for number in range(20_000):
         guard.succeeded(str(number))
     assert len(guard._known) == 10_000
 
 
-def test_who_guesses_must_wait_and_who_knows_never() -> None:
+def test_guessing_clients_wait_and_known_ones_never() -> None:
     clock = Clock()
-    guard = Guard(clock=clock)
+    guard = PasswordGuard(clock=clock)
     guard.succeeded("label studio")
     assert [guard.failed("guesser") for _ in range(10)] == [False] * 9 + [True]
-    assert guard.wait("guesser") == pytest.approx(6)
+    assert guard.delay("guesser") == pytest.approx(6)
     clock.now += 6
-    assert guard.wait("guesser") == 0
+    assert guard.delay("guesser") == 0
     assert guard.failed("guesser")
     assert not any(guard.failed("label studio") for _ in range(100))
-    assert guard.wait("label studio") == guard.wait("somebody else") == 0
+    assert guard.delay("label studio") == guard.delay("somebody else") == 0
 
 
 @pytest.mark.parametrize(
@@ -62,5 +62,5 @@ def test_who_guesses_must_wait_and_who_knows_never() -> None:
         ("unix:", "unix:"),
     ],
 )
-def test_an_ipv6_network_is_one_client(address: str | None, expected: str) -> None:
-    assert neighbourhood(address) == expected
+def test_client_network(address: str | None, expected: str) -> None:
+    assert client_network(address) == expected

@@ -47,7 +47,7 @@ def settings(url: str | None = None, key: str | None = None, **more: Any) -> Set
 def _fresh_process() -> Iterator[None]:
     yield
     module.warn_once.cache_clear()
-    module._exchanges.clear()
+    module._exchange_for.cache_clear()
 
 
 @pytest.fixture

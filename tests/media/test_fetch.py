@@ -556,7 +556,7 @@ def guarded(web: Any) -> Iterator[Guarded]:
         return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.c2ln"
 
     yield Guarded(web, jwt)
-    credentials._exchanges.clear()
+    credentials._exchange_for.cache_clear()
 
 
 def test_personal_access_token(web: Any, guarded: Guarded) -> None:

@@ -46,7 +46,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
         app = init_app(YOLO, *RIGHT)
         # A clock that stands still: what is allowed must not depend on how fast the test runs.
         service = app.extensions["label_studio_ml"]
-        for limit in (service.hints, service.guard._failures):
+        for limit in (service.untrusted_events, service.password_guard._failures):
             monkeypatch.setattr(limit, "_clock", lambda: 1000.0)
         add_routes(app, dispatcher)
         return app

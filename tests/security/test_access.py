@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from label_studio_ml.api import SECURITY_HEADERS, init_app
+from label_studio_ml.answers import SECURITY_HEADERS
+from label_studio_ml.api import init_app
 from werkzeug.test import TestResponse
 
 from model import YOLO

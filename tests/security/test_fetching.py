@@ -302,7 +302,7 @@ def test_an_address_that_is_handed_over_is_no_better_than_any_other(trap: Trap, 
         fetch("s3://bucket/x.jpg", label_studio=label_studio)
     with pytest.raises(MediaError):
         label_studio.call("GET", "/api/version")
-    credentials._exchanges.clear()
+    credentials._exchange_for.cache_clear()
     credentials.warn_once.cache_clear()
 
 

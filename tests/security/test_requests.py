@@ -119,6 +119,40 @@ def test_a_body_that_is_none_is_a_clear_400(service: Service, path: str, body: b
     assert "Traceback" not in answer.text
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"zz\r\n{}\r\n0\r\n\r\n",
+        b"-2\r\n{}\r\n0\r\n\r\n",
+        b"\r\n{}\r\n0\r\n\r\n",
+        b"2;=\r\n{}\r\n0\r\n\r\n",
+        b"2\r\n{}xx0\r\n\r\n",
+        b"2\r\n{}\r\n0\r\nno header\r\n\r\n",
+        b"ff\r\n{}\r\n0\r\n\r\n",
+        b"ffffffffffffffffffff\r\n{}",
+        b"2\r\n{}\r\n",
+        b"2",
+        None,
+    ],
+    ids=[
+        *("no size", "negative size", "empty size", "no extension", "no end of the chunk", "no trailer"),
+        *("more announced than sent", "huge", "no last chunk", "half a size", "shorter than its length"),
+    ],
+)
+@pytest.mark.parametrize("path", [b"/predict", b"/setup", b"/webhook"])
+def test_a_body_that_breaks_off_is_a_clear_400(service: Service, path: bytes, body: bytes | None) -> None:
+    header = b"Content-Length: 100" if body is None else b"Transfer-Encoding: chunked"
+    with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])), timeout=60) as connection:
+        connection.sendall(b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n" + (body or b"{}"))
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while received := connection.recv(65536):
+            answer += received
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"error":"The request\'s body ' in answer
+    assert answer.count(b"HTTP/1.") == 1
+
+
 def test_tasks_beyond_the_limit_stay_without_a_prediction(service: Service) -> None:
     tasks = [{"id": number, "data": PHOTO} for number in range(1, 5)]
     results = post(service, "/predict", {"tasks": tasks, "label_config": CONFIG}).json()["results"]

@@ -65,6 +65,26 @@ def test_others_are_answered(service: Service, start: bytes, drop: bytes) -> Non
             dribbling.join()
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\nff\r\n{}\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+        b"Content-Length: 100\r\n\r\n{}",
+    ],
+    ids=["announced chunk", "last chunk", "announced length"],
+)
+def test_an_announced_rest_is_waited_for_no_longer_than_client_timeout(service: Service, start: bytes) -> None:
+    address = ("127.0.0.1", int(service.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=60) as connection:
+        connection.sendall(b"POST /setup HTTP/1.1\r\nHost: x\r\n" + start)
+        answer = b""
+        while received := connection.recv(65536):
+            answer += received
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"its rest did not come in time" in answer
+
+
 def test_nothing_of_that_is_a_fault_of_the_service(service: Service) -> None:
     """Comes after the others."""
     assert "Traceback" not in service.log

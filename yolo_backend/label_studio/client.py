@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from yolo_backend.errors import LabelStudioAwayError, LabelStudioError, MediaError
 from yolo_backend.http.client import canonical, chunks, public, send, shortened
-from yolo_backend.label_studio.credentials import ADVICE, HANDED_OVER, Credential, credential_for, warn_once
+from yolo_backend.label_studio.credentials import ADVICE, SETUP_TOKEN, Credential, credential_for, warn_once
 from yolo_backend.settings import Settings
 from yolo_backend.settings.hosts import Hosts, origin
 
@@ -51,7 +51,7 @@ class LabelStudio:
             warn_once("LABEL_STUDIO_API_KEY is not used: it is only sent to LABEL_STUDIO_URL, which is not set")
             secret = ""
         if not secret:
-            secret, said_by = (access_token if isinstance(access_token, str) else ""), HANDED_OVER
+            secret, said_by = (access_token if isinstance(access_token, str) else ""), SETUP_TOKEN
         url = _base_url(settings.label_studio_url or hostname)
         if url is None:
             return cls(url=None)

@@ -1,17 +1,17 @@
-"""What opens files on a Label Studio server: tokens, and the access tokens that personal ones are exchanged for."""
+"""Credentials for a Label Studio server: tokens, and the access tokens that personal ones are exchanged for."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import lru_cache
+
+from cachetools import LRUCache, cached
+from label_studio_ml.tokens import token_claims
 
 from yolo_backend.errors import MediaError
 from yolo_backend.http.client import canonical, chunks, public, send
@@ -19,18 +19,25 @@ from yolo_backend.settings import Settings
 from yolo_backend.settings.hosts import Hosts
 
 logger = logging.getLogger(__name__)
-HANDED_OVER = "the token that Label Studio sent when it connected"
+SETUP_TOKEN = "the token that Label Studio sent when it connected"
 MAX_TOKENS = 256  # personal access tokens that are remembered; one per user who connects a project
 MAX_ANSWER = 64 * 1024  # bytes
 RETRY_AFTER = 10.0  # seconds for which a failed exchange isn't tried again, so that a thousand tasks don't queue for it
+ADVICE = (
+    "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to Label Studio's address and a personal access token "
+    "(Account & Settings > Personal Access Token)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credential(ABC):
-    """What opens files on a Label Studio server."""
+    """Opens files on a Label Studio server.
+
+    Attributes:
+        advice: What to do when the server refuses it.
+    """
 
     advice: str
-    """What to do when it doesn't."""
 
     @abstractmethod
     def authorization(self, *, refused: str | None = None) -> str:
@@ -43,7 +50,7 @@ class Credential(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class FixedToken(Credential):
-    """A token that is sent as it is."""
+    """A token that is sent unchanged."""
 
     header: str = field(repr=False)
 
@@ -54,7 +61,7 @@ class FixedToken(Credential):
 
 @dataclass(frozen=True, kw_only=True)
 class PersonalAccessToken(Credential):
-    """A personal access token: not sent with requests, but exchanged for access tokens of a few minutes."""
+    """A personal access token: never sent with requests, but exchanged for access tokens that last a few minutes."""
 
     exchange: _Exchange = field(repr=False)
     connect_timeout: float
@@ -87,20 +94,20 @@ class _Exchange:
                 return self._access
             if self._failure and time.monotonic() < self._retry_at:
                 raise MediaError(self._failure)
-            asked_at = time.monotonic()
+            started = time.monotonic()
             try:
-                self._access = self._ask(connect_timeout=connect_timeout, deadline=asked_at + timeout)
+                self._access = self._request(connect_timeout=connect_timeout, deadline=started + timeout)
             except MediaError as error:
                 self._access, self._failure, self._retry_at = "", str(error), time.monotonic() + RETRY_AFTER
                 raise
             logger.debug("new access token from %s", public(self._url))
             self._failure = ""
             lifetime = _lifetime(self._access)
-            # A token that is sent off just before it expires arrives too late.
-            self._renew_at = asked_at + lifetime - min(30.0, lifetime / 4)
+            # A token that is sent just before it expires arrives too late.
+            self._renew_at = started + lifetime - min(30.0, lifetime / 4)
             return self._access
 
-    def _ask(self, *, connect_timeout: float, deadline: float) -> str:
+    def _request(self, *, connect_timeout: float, deadline: float) -> str:
         address = canonical(f"{self._url}/api/token/refresh/")
         with send(
             "POST",
@@ -133,80 +140,63 @@ class _Exchange:
             access = json.loads(answer)["access"]
         except (ValueError, KeyError, TypeError):
             access = None
-        if not isinstance(access, str) or not _sendable(access):
+        if not isinstance(access, str) or not _is_sendable(access):
             raise MediaError(f"{public(address)}: no access token in the answer; is LABEL_STUDIO_URL Label Studio's?")
         return access
 
 
-_exchanges: OrderedDict[tuple[str, str, Hosts], _Exchange] = OrderedDict()
-_exchanges_lock = threading.Lock()
-
-
+@cached(LRUCache(MAX_TOKENS), lock=threading.Lock())
 def _exchange_for(url: str, refresh: str, hosts: Hosts) -> _Exchange:
-    with _exchanges_lock:
-        exchange = _exchanges.pop((url, refresh, hosts), None) or _Exchange(url, refresh, hosts)
-        _exchanges[url, refresh, hosts] = exchange
-        while len(_exchanges) > MAX_TOKENS:
-            _exchanges.popitem(last=False)
-        return exchange
+    return _Exchange(url, refresh, hosts)
 
 
-def credential_for(secret: str, said_by: str, *, url: str, settings: Settings) -> Credential | None:
-    if not secret:
+def credential_for(token: str, origin: str, *, url: str, settings: Settings) -> Credential | None:
+    """Return the credential that a token is; None for none, and for text that is no token.
+
+    Args:
+        token: As it was configured, or sent by Label Studio.
+        origin: Where it comes from, for messages.
+        url: Of the Label Studio server.
+        settings: The service's settings.
+    """
+    if not token:
         return None
-    if not _sendable(secret):
-        warn_once(f"{said_by} is not used: it holds characters that no token has")
+    if not _is_sendable(token):
+        warn_once(f"{origin} is not used: it holds characters that no token has")
         return None
-    claims = _claims(secret)
+    claims = token_claims(token)
     if claims is None:
         return FixedToken(
-            header=f"Token {secret}",
-            advice=f"{said_by} was refused; legacy tokens are disabled by default in a new Label Studio: {ADVICE}",
+            header=f"Token {token}",
+            advice=f"{origin} was refused; legacy tokens are disabled by default in a new Label Studio: {ADVICE}",
         )
     if claims.get("token_type") == "access":
         return FixedToken(
-            header=f"Bearer {secret}", advice=f"{said_by} is an access token, which lasts a few minutes: {ADVICE}"
+            header=f"Bearer {token}", advice=f"{origin} is an access token, which lasts a few minutes: {ADVICE}"
         )
     return PersonalAccessToken(
-        advice=f"{said_by} is a personal access token that works, but its user may not open this",
-        exchange=_exchange_for(url, secret, settings.hosts),
+        advice=f"{origin} is a personal access token that works, but its user may not open this",
+        exchange=_exchange_for(url, token, settings.hosts),
         connect_timeout=settings.connect_timeout,
         timeout=settings.download_timeout,
     )
 
 
-def _sendable(token: str) -> bool:
-    # Files of variables keep quotes where a shell takes them away.
+def _is_sendable(token: str) -> bool:
+    # Files of variables keep quotes that a shell would remove.
     return token.isascii() and token.isprintable() and not {" ", "'", '"'}.intersection(token)
 
 
-def _claims(token: str) -> dict[str, object] | None:
-    """Return the claims of a JWT, unverified; ``None`` for anything else."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (binascii.Error, ValueError):
-        return None
-    return claims if isinstance(claims, dict) else None
-
-
 def _lifetime(access: str) -> float:
-    """Return for how many seconds a new access token is good; counted from its own ``iat``, since clocks differ."""
-    claims = _claims(access) or {}
+    """Return the seconds that a new access token lasts, counted from its own ``iat``, since clocks differ."""
+    claims = token_claims(access) or {}
     expires, issued = claims.get("exp"), claims.get("iat", time.time())
     if not isinstance(expires, (int, float)) or not isinstance(issued, (int, float)):
         return 60.0
     return max(0.0, expires - issued)
 
 
-ADVICE = (
-    "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to Label Studio's address and a personal access token "
-    "(Account & Settings > Personal Access Token)"
-)
-
-
 @lru_cache(maxsize=64)
 def warn_once(text: str) -> None:
+    """Log a warning, unless it was logged lately."""
     logger.warning("%s", text)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import uuid4
 
-from label_studio_ml.cache import write_ahead
+from label_studio_ml.sqlite_cache import write_ahead
 
 logger = logging.getLogger(__name__)
 

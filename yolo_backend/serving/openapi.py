@@ -1,28 +1,47 @@
-"""The OpenAPI document of all routes, served at ``/openapi.json``. Tests hold it and the service together."""
+"""The OpenAPI document of all routes, served at ``/openapi.json``. Tests hold it and the service together.
+
+The models of requests are those that check them.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from label_studio_ml.bodies import EventBody, SetupBody
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
 from yolo_backend import __version__
+from yolo_backend.serving.schemas import (
+    Error,
+    Health,
+    Job,
+    ModelVersion,
+    Predict,
+    Predictions,
+    Readiness,
+    Status,
+    UnknownEvent,
+    Versions,
+)
 
 Json = dict[str, Any]
+Model = type[BaseModel]
+
+REQUESTS: tuple[Model, ...] = (SetupBody, Predict, EventBody)
+ANSWERS: tuple[Model, ...] = (
+    *(Health, Readiness, Error, ModelVersion, Versions, Predictions, UnknownEvent, Job, Status),
+)
 
 _REFUSALS = {
-    "400": "The request is not what is described here; `error` says what.",
+    "400": "The request is not what is described here; `error` says what is wrong.",
     "401": "User or password is missing or wrong.",
     "403": "A page of another site made a browser send this.",
     "413": "The request's body is too large.",
     "429": "Too many wrong passwords, or too many events without one: wait as `Retry-After` says.",
     "503": "Too much to do: wait as `Retry-After` says.",
 }
-
-_MEDIA = {
-    "type": ["string", "array"],
-    "format": "media",
-    "items": {"type": "string", "format": "media"},
-    "description": "An address, a path on Label Studio or a data: URI; a list where the config shows pages.",
-}
+_ANY_POST = ("400", "401", "403", "413")
 
 
 def document() -> Json:
@@ -32,7 +51,7 @@ def document() -> Json:
         "info": {
             "title": "YOLO for Label Studio",
             "version": __version__,
-            "description": "An ML backend as Label Studio asks it. The body of a POST is JSON, whatever its content type.",
+            "description": "An ML backend for Label Studio. The body of a POST is JSON, whatever its content type.",
             "license": {"name": "AGPL-3.0", "identifier": "AGPL-3.0-only"},
         },
         "security": [{"basic": []}],
@@ -54,19 +73,29 @@ def document() -> Json:
     }
 
 
+def _schemas() -> Json:
+    models: list[tuple[Model, JsonSchemaMode]] = [
+        *((model, "validation") for model in REQUESTS),
+        *((model, "serialization") for model in ANSWERS),
+    ]
+    _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    definitions: Json = schemas["$defs"]
+    return definitions
+
+
 def _paths() -> Json:
     return {
-        "/health": {"get": _operation("Whether the service is up", _ref("Health"), open_to_all=True)},
-        "/": {"get": _operation("The same as /health, with the password", _ref("Health"), "401")},
+        "/health": {"get": _operation("Whether the service is up", Health, open_to_all=True)},
+        "/": {"get": _operation("The same as /health, with the password", Health, "401")},
         "/ready": {
             "get": _operation(
                 "Whether it can predict",
-                _ref("Ready"),
+                Readiness,
                 open_to_all=True,
-                others={"503": _json("Not yet.", _ref("Ready"))},
+                others={"503": _json("Not yet.", Readiness)},
             )
         },
-        "/status": {"get": _operation("What it is doing; names for who brings the password", _ref("Status"), "401")},
+        "/status": {"get": _operation("What it is doing; names only with the password", Status, "401")},
         "/metrics": {
             "get": _operation(
                 "For Prometheus",
@@ -74,171 +103,70 @@ def _paths() -> Json:
                 others={"200": _answer("Metrics.", {"text/plain": {"schema": {"type": "string"}}})},
             )
         },
-        "/versions": {
+        "/versions": {"get": _operation("The model versions of all projects", Versions, "401")},
+        "/openapi.json": {
             "get": _operation(
-                "The model versions that projects use", _object({"versions": _list({"type": "string"})}), "401"
+                "This document",
+                "401",
+                others={"200": _answer("Done.", {"application/json": {"schema": {"type": "object"}}})},
             )
         },
-        "/openapi.json": {"get": _operation("This document", {"type": "object"}, "401")},
         "/setup": {
             "post": _operation(
                 "Take a project's labeling config and Label Studio's address",
-                _object({"model_version": {"type": "string", "minLength": 1}}),
-                *("400", "401", "403", "413"),
-                body=_ref("Setup"),
+                ModelVersion,
+                *_ANY_POST,
+                body=SetupBody,
             )
         },
         "/predict": {
-            "post": _operation(
-                "Make predictions: an item per task, in order",
-                _object({"results": _list({"anyOf": [_ref("Prediction"), _list(_ref("Prediction"))]})}),
-                *("400", "401", "403", "413", "503"),
-                body=_ref("Predict"),
-            )
+            "post": _operation("Make predictions", Predictions, *_ANY_POST, "503", body=Predict),
         },
         "/webhook": {
             "post": _operation(
-                "Take an event. Without the password it is a hint that makes the service look at Label Studio",
-                *("400", "401", "403", "413", "429", "503"),
-                body=_ref("Event"),
+                "Take an event. One without the password only makes the service look at Label Studio",
+                *(*_ANY_POST, "429", "503"),
+                body=EventBody,
                 others={
-                    "200": _json("An event that is unknown here.", _object({"status": {"type": "string"}})),
-                    "201": _json("Work in the background.", _object({"job": {"type": "string"}})),
+                    "200": _json("An event that is unknown here.", UnknownEvent),
+                    "201": _json("Work in the background.", Job),
                 },
             )
         },
-    }
-
-
-def _schemas() -> Json:
-    project = {
-        "type": ["string", "integer", "null"],
-        "description": "The project's id, a dot, and the second in which it was made.",
-        "examples": ["4.1795333388"],
-    }
-    config = {"type": "string", "format": "labeling-config", "description": "XML."}
-    return {
-        "Health": _object({"model_class": {"const": "YOLO"}, "status": {"const": "UP"}}),
-        "Ready": _object({"status": {"enum": ["READY", "STARTING"]}}),
-        "Error": _object({"error": {"type": "string", "minLength": 1}}),
-        "Setup": _object(
-            {"schema": config},
-            project=project,
-            hostname={"type": ["string", "null"], "description": "Label Studio's address."},
-            access_token={"type": ["string", "null"], "description": "A legacy token of Label Studio."},
-            extra_params={"description": "JSON, or the same as a string. Not used."},
-        ),
-        "Predict": _object(
-            {
-                "tasks": _list(_ref("Task")),
-                "label_config": config
-                | {"minLength": 1, "description": "XML. Not needed where /setup has brought one for the project."},
-            },
-            project=project,
-            params={
-                "type": ["object", "null"],
-                "properties": {"context": {"anyOf": [{"type": "null"}, _ref("Context")]}},
-            },
-        ),
-        "Task": _object(
-            {},
-            id={"type": ["integer", "string", "null"]},
-            data={
-                "type": ["object", "null"],
-                "description": "Under the names that the labeling config shows: `$image` is `image`.",
-                "properties": {"image": _MEDIA, "video": _MEDIA},
-                "additionalProperties": True,
-            },
-        ),
-        "Context": _object(
-            {},
-            result={"type": ["array", "null"], "items": {"type": "object"}, "description": "The regions drawn so far."},
-        ),
-        "Prediction": _object(
-            {
-                "result": _list(_ref("Region")),
-                "score": {"type": "number", "minimum": 0, "maximum": 1},
-                "model_version": {"type": "string", "minLength": 1},
-            }
-        ),
-        "Region": _object(
-            {
-                "id": {"type": "string", "minLength": 1},
-                "from_name": {"type": "string"},
-                "to_name": {"type": "string"},
-                "type": {"type": "string"},
-                "value": {"type": "object"},
-                "score": {"type": "number", "minimum": 0, "maximum": 1},
-            }
-        ),
-        "Event": _object(
-            {"action": {"type": "string", "minLength": 1, "examples": ["ANNOTATION_CREATED", "START_TRAINING"]}},
-            project=project | {"type": ["string", "integer", "null", "object"]},
-        ),
-        "Status": _object(
-            {
-                "version": {"type": "string"},
-                **{
-                    name: {"type": "number", "minimum": 0}
-                    for name in (
-                        *(
-                            "process",
-                            "uptime_seconds",
-                            "requests_waiting",
-                            "requests_refused",
-                            "tasks_running_or_queued",
-                        ),
-                        *("tasks_failed", "predictions_to_post", "predictions_posted"),
-                        *("cached_predictions", "cached_megabytes"),
-                    )
-                },
-            },
-            models=_list({"type": "object"}),
-            projects={
-                "type": "object",
-                "additionalProperties": _object(
-                    {"model_version": {"type": "string"}, "problems": _list({"type": "string"})}
-                ),
-            },
-            failed_tasks=_list(
-                _object(
-                    {
-                        "at": {"type": "string"},
-                        "project": {"type": ["string", "null"]},
-                        "task": {},
-                        "reason": {"type": "string"},
-                    }
-                )
-            ),
-        ),
     }
 
 
 def _operation(
-    summary: str, *answers: Json | str, body: Json | None = None, open_to_all: bool = False, others: Json | None = None
+    summary: str,
+    *answers: Model | str,
+    body: Model | None = None,
+    open_to_all: bool = False,
+    others: Json | None = None,
 ) -> Json:
-    """Return an operation: of its answers, a schema is that of status 200, and a status is a refusal."""
+    """Return an operation; among its answers a model is that of status 200, and a status is a refusal."""
     responses: Json = {}
-    for each in answers:
-        if isinstance(each, str):
-            responses[each] = _json(
-                _REFUSALS[each], _ref("Error"), *(["Retry-After"] if each in ("429", "503") else [])
-            )
+    for answer in answers:
+        if isinstance(answer, str):
+            responses[answer] = _refusal(answer)
         else:
-            responses["200"] = _json("Done.", each)
+            responses["200"] = _json("Done.", answer)
     if not open_to_all:
-        responses["429"] = _json(_REFUSALS["429"], _ref("Error"), "Retry-After")
+        responses["429"] = _refusal("429")
     responses |= others or {}
     operation: Json = {"summary": summary, "responses": dict(sorted(responses.items()))}
     if body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        operation["requestBody"] = {"required": True, "content": _content(body)}
     if open_to_all:
         operation["security"] = []
     return operation
 
 
-def _json(description: str, schema: Json, *headers: str) -> Json:
-    return _answer(description, {"application/json": {"schema": schema}}, *headers)
+def _refusal(status: str) -> Json:
+    return _json(_REFUSALS[status], Error, *(["Retry-After"] if status in ("429", "503") else []))
+
+
+def _json(description: str, model: Model, *headers: str) -> Json:
+    return _answer(description, _content(model), *headers)
 
 
 def _answer(description: str, content: Json, *headers: str) -> Json:
@@ -250,13 +178,5 @@ def _answer(description: str, content: Json, *headers: str) -> Json:
     }
 
 
-def _object(required: Json, **optional: Json) -> Json:
-    return {"type": "object", "properties": required | optional, "required": list(required)}
-
-
-def _list(items: Json) -> Json:
-    return {"type": "array", "items": items}
-
-
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
+def _content(model: Model) -> Json:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
