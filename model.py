@@ -86,6 +86,10 @@ class YOLO(LabelStudioMLBase):
 
     def fit(self, event: str, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Take notice of an event; this version doesn't learn from it."""
+        if event == "START_TRAINING":
+            logger.info(
+                "Project %s: Start Training was pressed, which changes nothing: no training is set up", self.project_id
+            )
         return {}
 
     def on_untrusted_event(self, event: str) -> None:

@@ -3,9 +3,10 @@
 import logging
 
 from flask import Response, current_app, g, request
-from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import Forbidden, MisdirectedRequest
 
 from label_studio_ml.answers import too_many, unauthorized
+from label_studio_ml.host_names import is_allowed
 from label_studio_ml.limits import client_network
 from label_studio_ml.service import current_service
 
@@ -36,6 +37,19 @@ def refuse_other_sites() -> None:
     )
     if not is_own:
         raise Forbidden("A page of another site made the browser send this request")
+
+
+def refuse_unknown_hosts() -> None:
+    """Refuse a request under a name that somebody outside may own, where no password keeps others away.
+
+    Raises:
+        MisdirectedRequest: The ``Host`` header holds such a name.
+    """
+    if current_service().credentials is None and not is_allowed(request.host, current_app.config["ALLOWED_HOSTS"]):
+        raise MisdirectedRequest(
+            f"Without a password this service isn't asked under the name {request.host[:100]!r}: add it to ALLOWED_HOSTS, "
+            "or set BASIC_AUTH_USER and BASIC_AUTH_PASS"
+        )
 
 
 def authenticate() -> tuple[Response, int] | None:

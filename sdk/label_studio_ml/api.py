@@ -6,15 +6,16 @@ status and its message; any other is a 500 that names its class only, since its 
 """
 
 import logging
+import os
 import queue
 from functools import partial
 from typing import Any
 
 from flask import Blueprint, Flask, Response, jsonify, request
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, NotFound, RequestEntityTooLarge
 from werkzeug.local import LocalProxy
 
-from label_studio_ml.access import authenticate, client, refuse_other_sites
+from label_studio_ml.access import authenticate, client, refuse_other_sites, refuse_unknown_hosts
 from label_studio_ml.answers import add_security_headers, error_answer, too_many, unauthorized
 from label_studio_ml.auth import credentials, is_authenticated, open_to_all, password_optional
 from label_studio_ml.bodies import EventBody, PredictBody, PredictParams, SetupBody, checked, json_object
@@ -75,6 +76,8 @@ def _new_application() -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.config["TRUSTED_PROXIES"] = 0  # how many of them write X-Forwarded-For
+    app.config["ALLOWED_HOSTS"] = os.environ.get("ALLOWED_HOSTS", "").split(",")
+    app.before_request(refuse_unknown_hosts)
     app.before_request(refuse_other_sites)
     app.before_request(authenticate)
     app.after_request(add_security_headers)
@@ -103,7 +106,7 @@ def setup() -> Response:
     model = current_service().model_class(project_id=body.project, label_config=body.label_config)
     model.use_label_config(body.label_config)
     if body.hostname is not None or body.access_token is not None:
-        model.set_label_studio(body.hostname or "", body.access_token or "")
+        model.set_label_studio(body.hostname or "", body.access_token or "", is_trusted=is_authenticated())
     try:
         model.set_extra_params(body.extra_params)
     except ValueError as error:
@@ -203,9 +206,22 @@ def _notice(model_class: type[LabelStudioMLBase], project_key: str | None, event
 
 @blueprint.get("/versions")
 def versions() -> Response:
-    """List the model versions in use: for each project the one that ``/setup`` reported last."""
-    model = current_service().model_class(project_id=None, label_config=None)
-    return jsonify(versions=model.cache.values("reported_model_version") or [_model_version(model)])
+    """Tell the model version of a project, ``?project=``: the one that ``/setup`` reported last.
+
+    Label Studio doesn't say which project it asks for. Where there is more than one version, the answer is 404, and it
+    shows the one that it knows of the project.
+    """
+    project = request.args.get("project")
+    model = current_service().model_class(project_id=project, label_config=None)
+    if project is not None:
+        known: list[str | None] = [model.get("reported_model_version")]
+    else:
+        known = [*sorted(set(model.cache.by_project("reported_model_version").values()))] or [_model_version(model)]
+    if known == [None]:
+        raise NotFound("No /setup has connected this project")
+    if len(known) > 1:
+        raise NotFound("Several projects are connected; ask for one of them with ?project=")
+    return jsonify(versions=known)
 
 
 @blueprint.get("/metrics")

@@ -35,8 +35,8 @@ class Cache(Protocol):
     def has(self, project: str, key: str) -> bool:
         """Tell whether there is a value."""
 
-    def values(self, key: str) -> list[str]:
-        """Return the different values that the projects have under this key, sorted."""
+    def by_project(self, key: str) -> dict[str, str]:
+        """Return the value of each project that has one under this key."""
 
 
 class MemoryCache:
@@ -68,9 +68,9 @@ class MemoryCache:
         """Tell whether there is a value."""
         return (project, key) in self._entries
 
-    def values(self, key: str) -> list[str]:
-        """Return the different values that the projects have under this key, sorted."""
-        return sorted({value for (_, name), value in self._entries.copy().items() if name == key})
+    def by_project(self, key: str) -> dict[str, str]:
+        """Return the value of each project that has one under this key."""
+        return {project: value for (project, name), value in self._entries.copy().items() if name == key}
 
 
 def default_directory() -> Path:

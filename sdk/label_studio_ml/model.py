@@ -11,6 +11,7 @@ from label_studio_sdk._extensions.label_studio_tools.core.label_config import pa
 from label_studio_sdk.label_interface import LabelInterface
 
 from label_studio_ml.cache import Cache, shared_cache
+from label_studio_ml.connection import keep_connection
 from label_studio_ml.files import local_path, preloaded
 from label_studio_ml.response import ModelResponse
 from label_studio_ml.utils import first_tag, label_map
@@ -258,12 +259,13 @@ class LabelStudioMLBase:
 
     # Label Studio
 
-    def set_label_studio(self, hostname: str, access_token: str) -> None:
+    def set_label_studio(self, hostname: str, access_token: str, *, is_trusted: bool = True) -> bool:
         """Keep the address and the token of a ``/setup``, together; ``""`` for an unknown one.
 
-        Anybody who reaches the service can call ``/setup``, and a token must not be sent to an address of somebody else.
+        Returns:
+            Whether they are the project's now: those of a request that isn't trusted don't replace the first ones.
         """
-        self.cache.set_all(self.project_key, {"hostname": hostname, "access_token": access_token})
+        return keep_connection(self.cache, self.project_key, hostname, access_token, is_trusted=is_trusted)
 
     def setup_credentials(self) -> tuple[str, str]:
         """Return the address and the token of the project's last ``/setup``; "" for an unknown one."""

@@ -90,16 +90,16 @@ class SQLiteCache:
         """Tell whether there is a value."""
         return self.get(project, key) is not None
 
-    def values(self, key: str) -> list[str]:
-        """Return the different values that the projects have under this key, sorted."""
+    def by_project(self, key: str) -> dict[str, str]:
+        """Return the value of each project that has one under this key."""
         with self._lock:
             rows = self._execute("SELECT project, value, at FROM entry WHERE key = ?", key)
             if rows is None:
-                return sorted({value for (_, name), value in self._known.items() if name == key})
+                return {project: value for (project, name), value in self._known.items() if name == key}
             in_file = {project: (value, at) for project, value, at in rows}
             projects = in_file.keys() | {project for project, name in self._unsaved if name == key}
-            newest = {self._newest(project, key, *in_file.get(project, (None, 0.0))) for project in projects}
-        return sorted(value for value in newest if value is not None)
+            newest = {project: self._newest(project, key, *in_file.get(project, (None, 0.0))) for project in projects}
+        return {project: value for project, value in newest.items() if value is not None}
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""

@@ -114,18 +114,81 @@ def test_the_last_setup_counts(client: FlaskClient, captured: Captured) -> None:
     client.post("/setup", json=captured("setup") | {"schema": CONFIG, "access_token": "", "extra_params": None})
     model = Recorder("4.1795333388")
     assert model.label_config == CONFIG
-    assert model.get_label_studio_access_token() == ""
     assert model.extra_params == {}
 
 
-@pytest.mark.parametrize("said", [{"hostname": "http://evil"}, {"hostname": "http://evil", "access_token": None}])
-def test_a_token_belongs_to_the_address_that_came_with_it(client: FlaskClient, captured: Captured, said: dict) -> None:
-    client.post("/setup", json=captured("setup"))
-    assert Recorder("4.1795333388").setup_credentials() == ("http://localhost:8081", captured("setup")["access_token"])
-    client.post("/setup", json={"project": "4.1795333388", "schema": CONFIG, **said})
-    assert Recorder("4.1795333388").setup_credentials() == ("http://evil", "")
-    client.post("/setup", json={"project": "4.1795333388", "schema": CONFIG, "access_token": "mine"})
-    assert Recorder("4.1795333388").setup_credentials() == ("", "mine")
+FIRST = ("http://localhost:8081", "first token")
+KEY = "4.1795333388"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_refused"),
+    [
+        ({"hostname": "http://evil"}, True),
+        ({"hostname": "http://evil", "access_token": None}, True),
+        ({"hostname": "http://evil", "access_token": FIRST[1]}, True),
+        ({"hostname": FIRST[0], "access_token": "another"}, True),
+        ({"access_token": "mine"}, True),
+        ({"hostname": FIRST[0], "access_token": FIRST[1]}, False),
+        ({"hostname": FIRST[0], "access_token": ""}, False),  # legacy tokens were switched off
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_first_address_and_token_stay(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, said: dict, is_refused: bool
+) -> None:
+    body = {"project": KEY, "schema": CONFIG}
+    client.post("/setup", json=body | {"hostname": FIRST[0], "access_token": FIRST[1]})
+    assert client.post("/setup", json=body | said).status_code == 200
+    assert Recorder(KEY).setup_credentials() == FIRST
+    assert ("which stays" in caplog.text) == is_refused
+    assert ("set LABEL_STUDIO_URL" in caplog.text) == is_refused
+
+
+@pytest.mark.parametrize("first", [("", ""), (FIRST[0], "")])
+def test_a_token_may_come_later(client: FlaskClient, first: tuple[str, str]) -> None:
+    body = {"project": KEY, "schema": CONFIG}
+    client.post("/setup", json=body | {"hostname": first[0], "access_token": first[1]})
+    client.post("/setup", json=body | {"hostname": FIRST[0], "access_token": FIRST[1]})
+    assert Recorder(KEY).setup_credentials() == FIRST
+
+
+def test_a_password_lets_setup_change_the_address() -> None:
+    client = init_app(Recorder, "u", "p").test_client()
+    for host in (FIRST[0], "http://moved"):
+        body = {"project": KEY, "schema": CONFIG, "hostname": host, "access_token": ""}
+        assert client.post("/setup", json=body, auth=("u", "p")).status_code == 200
+    assert Recorder(KEY).setup_credentials() == ("http://moved", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "is_allowed"),
+    [
+        *(
+            (host, True)
+            for host in ("localhost", "localhost:9090", "127.0.0.1:9090", "[::1]:9090", "10.1.2.3", "203.0.113.7")
+        ),
+        *((host, True) for host in ("yolo-backend:9090", "host.docker.internal:9090", "yolo.apps.svc.cluster.local")),
+        *(
+            (host, True)
+            for host in ("yolo.apps.svc:9090", "ml01.local", "LOCALHOST", "named.example.com", "a.b.example.org:80")
+        ),
+        *(
+            (host, False)
+            for host in ("evil.example", "evil.example:9090", "127.0.0.1.evil.example", "localhost.evil.example")
+        ),
+        *((host, False) for host in ("example.org", "notexample.org", "evil.com.", "svc.evil.com", "[::1].evil.com")),
+    ],
+)
+def test_names_that_others_may_own_are_refused_without_a_password(
+    monkeypatch: pytest.MonkeyPatch, host: str, is_allowed: bool
+) -> None:
+    monkeypatch.setenv("ALLOWED_HOSTS", "named.example.com, *.example.org")
+    open_client = init_app(Recorder, "", "").test_client()
+    assert open_client.get("/health", headers={"Host": host}).status_code == (200 if is_allowed else 421)
+    closed = init_app(Recorder, "u", "p").test_client()
+    assert closed.get("/health", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -648,9 +711,14 @@ def test_versions_are_those_that_setup_told(captured: Captured) -> None:
 
     client = init_app(Computed).test_client()
     assert client.get("/versions").json == {"versions": ["v-none"]}
-    for project in ("5.1", "4.1", "4.2"):
+    for project in ("4.1", "4.2"):
         client.post("/setup", json=captured("setup") | {"project": project})
-    assert client.get("/versions").json == {"versions": ["v-4", "v-5"]}
+    assert client.get("/versions").json == {"versions": ["v-4"]}
+    client.post("/setup", json=captured("setup") | {"project": "5.1"})
+    # No project is told the versions of others; Label Studio shows what it knows where the answer is 404.
+    assert client.get("/versions").status_code == 404
+    assert client.get("/versions?project=5.1").json == {"versions": ["v-5"]}
+    assert client.get("/versions?project=6.1").status_code == 404
 
 
 def test_metrics(client: FlaskClient) -> None:

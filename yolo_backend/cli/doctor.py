@@ -10,6 +10,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from label_studio_ml.cache import shared_cache
+from label_studio_ml.connection import REFUSED, REMEDY
+
 from yolo_backend.errors import ConfigError, MediaError, WeightsError
 from yolo_backend.http.client import public
 from yolo_backend.inference import WeightsStore
@@ -75,6 +78,7 @@ def _examine() -> Iterator[Finding]:
         return
     yield good("settings: all can be used")
     yield _directory(settings.model_dir)
+    yield from _refused_addresses(settings)
     yield from _weights(settings)
     yield from _label_studio(settings)
 
@@ -91,6 +95,17 @@ def _directory(path: Path) -> Finding:
             "right to write there, or set MODEL_DIR to another directory.",
         )
     return good(f"MODEL_DIR: {path} can be written")
+
+
+def _refused_addresses(settings: Settings) -> Iterator[Finding]:
+    """Whether somebody tried to take a project over, or Label Studio has moved."""
+    for project, host in shared_cache(settings.model_dir).by_project(REFUSED).items():
+        if host:
+            yield bad(
+                f"project {project.partition('.')[0]}: a /setup brought {public(host)} as Label Studio's address, or another "
+                "token, and was refused",
+                REMEDY + ".",
+            )
 
 
 def _weights(settings: Settings) -> Iterator[Finding]:

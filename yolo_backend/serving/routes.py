@@ -8,6 +8,8 @@ import time
 
 from flask import Flask, Response, g, jsonify, request
 from label_studio_ml.auth import is_authenticated, open_to_all
+from label_studio_ml.cache import shared_cache
+from label_studio_ml.connection import REFUSED
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from yolo_backend import __version__
@@ -26,6 +28,8 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
     """Give the application ``/ready``, ``/status``, ``/metrics`` and ``/openapi.json``, and a limit on predict requests."""
     app.config["MAX_CONTENT_LENGTH"] = int(dispatcher.settings.max_request_mb * 1e6)
     app.config["TRUSTED_PROXIES"] = dispatcher.settings.trusted_proxies
+    app.config["ALLOWED_HOSTS"] = dispatcher.settings.allowed_hosts.split(",")
+    cache = shared_cache(dispatcher.settings.model_dir)
     places = threading.BoundedSemaphore(dispatcher.settings.max_concurrent_predicts)
 
     identify_requests(app)
@@ -69,8 +73,9 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
     @app.get("/status")
     def status() -> Response:
         """Tell what the service is doing, for the operator: numbers alone where no password proves who is asking."""
-        details = dispatcher.details() if is_authenticated() else {}
-        return jsonify(version=__version__, **dispatcher.status(), **details)
+        refused = {project: host for project, host in cache.by_project(REFUSED).items() if host}
+        details = dispatcher.details() | {"refused_hostnames": refused} if is_authenticated() else {}
+        return jsonify(version=__version__, **dispatcher.status(), setups_refused=len(refused), **details)
 
     description = document()
 

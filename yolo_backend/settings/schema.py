@@ -82,6 +82,13 @@ class Settings(BaseSettings):
         "that the outermost of them saw. 0: by the address that connects.",
     )
 
+    allowed_hosts: str = Field(
+        "",
+        description="Names under which this service may be asked while no password is set, separated by commas; "
+        "`*.example.com` for all below it, `*` for every name. Addresses, names without a dot, names of private networks "
+        "(`.local`, `.internal`, `.svc`, `.cluster.local` and the like) and this machine's own name always may.",
+    )
+
     # Limits of what a request may ask for
     client_timeout: float = Field(
         30, gt=0, description="Seconds that a client may take to send a request, and again to take the answer."
