@@ -73,7 +73,7 @@ def test_which_tasks(fake: FakeLabelStudio) -> None:
 def test_all_pages_are_listed_and_each_task_once(
     fake: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch, listed: int, times: int
 ) -> None:
-    monkeypatch.setattr(project_module, "LISTED", listed)
+    monkeypatch.setattr(project_module, "IDS_PER_PAGE", listed)
     fake.times = times
     assert project_of(fake).task_ids(SELECTION) == fake.ids
 
@@ -167,6 +167,14 @@ def test_patience_has_an_end(fake: FakeLabelStudio) -> None:
     with pytest.raises(LabelStudioAwayError, match=r"503, for \d s"):
         project_of(fake, patience=0.5).post(SELECTION, predictions_for([1]))
     assert fake.predictions == []
+
+
+def test_patience_ends_once_for_calls_within_calls(fake: FakeLabelStudio, web: WebServer) -> None:
+    project = project_of(fake, patience=0.5)
+    web.routes["/api/tasks"] = lambda handler, _: reply(handler, {}, status=503)
+    with pytest.raises(LabelStudioAwayError) as raised:
+        project.post(SELECTION, predictions_for([1]))
+    assert str(raised.value).count(", for ") == 1
 
 
 def test_waiting_can_be_ended(fake: FakeLabelStudio) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from yolo_backend.batch.workers import Workers
 from yolo_backend.errors import LabelStudioError, WorkersLostError
-from yolo_backend.label_studio.project import ASKED, Project, Selection, parts
+from yolo_backend.label_studio.project import IDS_PER_QUERY, Project, Selection, batches
 from yolo_backend.tasks import Prediction, Task
 
 logger = logging.getLogger(__name__)
@@ -130,11 +130,11 @@ class Run:
 
         with ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
             try:
-                for some in parts(ids, ASKED):
-                    tasks = self._project.lacking(self._selection, some)
-                    self.report.needless += len(some) - len(tasks)
-                    self._watch.done(len(some) - len(tasks))
-                    for chunk in parts(tasks, self._workers.chunk):
+                for batch in batches(ids, IDS_PER_QUERY):
+                    tasks = self._project.lacking(self._selection, batch)
+                    self.report.needless += len(batch) - len(tasks)
+                    self._watch.done(len(batch) - len(tasks))
+                    for chunk in batches(tasks, self._workers.chunk):
                         waiting.acquire()
                         chunks = _unfinished(chunks)
                         chunks.append(pool.submit(compute, chunk))

@@ -1,8 +1,8 @@
-"""What the service counts and measures, for Prometheus: every metric, and ``/metrics`` itself.
+"""Metrics for Prometheus: all that the service counts and measures, and the route ``/metrics``.
 
-Counting takes some microseconds. With several worker processes each writes to files of its own in
-``PROMETHEUS_MULTIPROC_DIR``, which gunicorn.conf.py makes, and whichever is asked adds all of them up. No label holds what
-comes from outside, such as the name of a file, a project or a task.
+Counting takes some microseconds. Each of several worker processes writes to files of its own in
+``PROMETHEUS_MULTIPROC_DIR``, which gunicorn.conf.py makes, and any of them adds all files up. No label holds text from
+outside, such as the name of a file, a project or a task.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from yolo_backend import __version__
 from yolo_backend.errors import ConfigError, MediaError, WeightsError
@@ -141,21 +142,15 @@ def models_in_memory(kinds: Iterable[tuple[str, str, int]]) -> None:
         models_bytes.labels(*kind).set(memory[kind])
 
 
+# A worker that starts makes its files before it writes to them.
+@retry(retry=retry_if_exception_type(struct.error), stop=stop_after_attempt(5), wait=wait_fixed(0.05), reraise=True)
 def exposition() -> Response:
     """Report all metrics, those of the other workers included."""
     source = registry
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         source = CollectorRegistry(support_collectors_without_names=True)
         MultiProcessCollector(source)
-    tries = 5
-    while True:
-        try:
-            return Response(generate_latest(source), content_type=CONTENT_TYPE_LATEST)
-        except struct.error:  # a worker that starts has made a file and not yet written to it
-            tries -= 1
-            if not tries:
-                raise
-            time.sleep(0.05)
+    return Response(generate_latest(source), content_type=CONTENT_TYPE_LATEST)
 
 
 def measure(app: Flask) -> None:
