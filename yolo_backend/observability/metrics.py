@@ -1,7 +1,7 @@
 """Metrics for Prometheus: all that the service counts and measures, and the route ``/metrics``.
 
 Counting takes some microseconds. Each of several worker processes writes to files of its own in
-``PROMETHEUS_MULTIPROC_DIR``, which gunicorn.conf.py makes, and any of them adds all files up. No label holds text from
+``PROMETHEUS_MULTIPROC_DIR``, which ``gunicorn_hooks`` makes, and any of them adds all files up. No label holds text from
 outside, such as the name of a file, a project or a task.
 """
 

@@ -1,7 +1,7 @@
-"""gunicorn's worker with threads, which leaves clients that are slow on purpose.
+"""gunicorn's worker with threads, but with time limits for clients.
 
 A thread reads a request and writes its answer, and gunicorn lets it wait for the client for ever: a few hundred connections
-that send a byte now and then would keep all threads, and nobody else would be answered.
+that send a byte now and then would occupy all threads, and no other client would be answered.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from yolo_backend.settings import get_settings
 
 
 class ClientSocket(socket.socket):
-    """A connection on which a request must have come, and an answer must have gone, within so many seconds."""
+    """A connection that gives the client so many seconds to send a request, and again to take the answer."""
 
     seconds: float
     _deadline: float = float("inf")
 
     @classmethod
     def taking_over(cls, connection: socket.socket, seconds: float) -> ClientSocket:
-        """Return ``connection`` as one of this kind; the object that it was can't be used any more."""
-        taken = cls(fileno=connection.detach())
-        taken.seconds = seconds
-        return taken
+        """Return ``connection`` as a socket of this kind; the given object can't be used any more."""
+        client = cls(fileno=connection.detach())
+        client.seconds = seconds
+        return client
 
     def expect_request(self) -> None:
-        """Let the time for the next request begin."""
+        """Start the time for the next request."""
         self._deadline = time.monotonic() + self.seconds
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Receive what is there, as long as there is time."""
+        """Receive data, if it comes in time."""
         if flags:  # a look at whether the client has hung up
             return super().recv(size, flags)
         before = self.gettimeout()
@@ -48,7 +48,7 @@ class ClientSocket(socket.socket):
             self.settimeout(before)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send all of it, as long as there is time."""
+        """Send all data, if the client takes it in time."""
         before = self.gettimeout()
         self.settimeout(self.seconds)
         try:
@@ -60,10 +60,10 @@ class ClientSocket(socket.socket):
 
 
 class Worker(ThreadWorker):
-    """gunicorn's own, but for the sockets."""
+    """gunicorn's own worker with sockets of another kind."""
 
     def enqueue_req(self, conn: Any) -> None:
-        """Queue a connection on which something has come."""
+        """Queue a connection that has data."""
         if not isinstance(conn.sock, ClientSocket):
             conn.sock = ClientSocket.taking_over(conn.sock, get_settings().client_timeout)
         super().enqueue_req(conn)

@@ -1,4 +1,4 @@
-"""What happens before the first request and after the last one."""
+"""Log lines at the start: what the service works with, and what is likely to be wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_doubts(settings: Settings) -> None:
-    """Warn of what in the environment can't be right."""
+    """Warn of settings that are likely to be wrong."""
     for problem in misspelt(os.environ):
         logger.warning("%s", problem)
     if not settings.model_root.is_dir():
@@ -24,7 +24,7 @@ def log_doubts(settings: Settings) -> None:
 
 
 def log_settings(settings: Settings) -> None:
-    """Say at the start what the service works with, and what of it can't be right."""
+    """Log the main settings, and warnings about those that are likely to be wrong."""
     logger.info(
         "yolo-backend %s: weights in %s, Label Studio at %s, API key %s, basic auth %s, score threshold %g",
         __version__,
