@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolo_backend.batch.drawing import colours, draw, save, saved_as, spare
-from yolo_backend.batch.files import Files, json_list
+from yolo_backend.batch.drawing import colours, draw, drawing_path, refuse_overwriting, save
+from yolo_backend.batch.files import FilePredictor, json_list
 from yolo_backend.errors import ConfigError
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media import Picture
@@ -32,8 +32,8 @@ def config(name: str) -> str:
     return (EXAMPLES / f"{name}.xml").read_text()
 
 
-def loaded(settings: Settings, xml: str) -> Files:
-    files = Files(settings, xml)
+def loaded(settings: Settings, xml: str) -> FilePredictor:
+    files = FilePredictor(settings, xml)
     files.load()
     return files
 
@@ -50,8 +50,8 @@ def test_files_are_predicted_as_the_service_predicts_them(settings: Settings, tm
     assert [path.relative_to(folder).as_posix() for path in found] == names
     done = list(files.predict(found, prefix=PREFIX, root=folder))
     addresses = [f"{PREFIX}{name}" for name in ("a.jpg", "of%20today/b%20%231.JPG", "of%20today/c%2520.jpg")]
-    assert [one.task["data"] for one in done] == [{"image": address} for address in addresses]
-    assert [one.path for one in done] == found
+    assert [file.task["data"] for file in done] == [{"image": address} for address in addresses]
+    assert [file.path for file in done] == found
 
     engine = Engine(settings.model_copy(update={"local_files_document_root": PHOTOS}))
     tasks = [
@@ -59,10 +59,10 @@ def test_files_are_predicted_as_the_service_predicts_them(settings: Settings, tm
         for address, photo in zip(addresses, sorted(PHOTOS.glob("*.jpg")), strict=False)
     ]
     expected = engine.predict(engine.plan(config("RectangleLabels")), tasks, LabelStudio(url=None))
-    assert [one.prediction for one in done] == expected
-    for one, prediction in zip(done, expected, strict=True):
+    assert [file.prediction for file in done] == expected
+    for file, prediction in zip(done, expected, strict=True):
         assert prediction is not None
-        assert one.task["predictions"] == [
+        assert file.task["predictions"] == [
             {"model_version": prediction.model_version, "score": prediction.score, "result": prediction.regions}
         ]
 
@@ -93,7 +93,7 @@ def test_what_can_not_be_found(settings: Settings, tmp_path: Path) -> None:
         files.find([EXAMPLES / "video"])
     with pytest.raises(ConfigError, match="name another --root"):
         list(files.predict([PHOTOS / "photo-03.jpg"], prefix=PREFIX, root=tmp_path))
-    clips = Files(settings, config("VideoRectangle")).find([EXAMPLES])
+    clips = FilePredictor(settings, config("VideoRectangle")).find([EXAMPLES])
     assert [path.suffix for path in clips] == [".mp4"] * 2
 
 
@@ -115,14 +115,14 @@ LABELS = '<Label value="QR code" predicted_values="qr_code"/>'
         pytest.param(
             '<View><Image name="image" value="/always.jpg"/>'
             f'<RectangleLabels name="a" toName="image" model_path="demo-detect.pt">{LABELS}</RectangleLabels></View>',
-            "shows always the same",
+            "always shows",
             id="no variable",
         ),
     ],
 )
 def test_labeling_configs_that_files_do_not_fit(settings: Settings, xml: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        Files(settings, xml)
+        FilePredictor(settings, xml)
 
 
 def test_a_list_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_list_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(TypeError), json_list(path) as items:
         items.append({"what JSON can't hold": object()})
     assert json.loads(path.read_text()) == [{"a": "é"}, [1, 2]]
-    assert [one.name for one in tmp_path.iterdir()] == ["tasks.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["tasks.json"]
     with json_list(path):
         pass
     assert json.loads(path.read_text()) == []
@@ -203,18 +203,18 @@ def test_masks_are_drawn_on_real_pictures(settings: Settings, tmp_path: Path) ->
     picture = files.picture(done.path)
     before, after = picture.pixels[:, :, ::-1], np.asarray(draw(picture, done.prediction.regions, colours(xml)))
     assert 0.01 < (before != after).any(axis=2).mean() < 0.3
-    save(picture, done.prediction.regions, colours(xml), saved_as(tmp_path / "new", Path("photo.png")))
+    save(picture, done.prediction.regions, colours(xml), drawing_path(tmp_path / "new", Path("photo.png")))
     with Image.open(tmp_path / "new" / "photo.png.jpg") as saved:
         assert saved.size == (picture.width, picture.height)
 
 
 def test_no_picture_is_drawn_over(tmp_path: Path) -> None:
     pictures = [tmp_path / "a.jpg", tmp_path / "b.png", tmp_path / "drawn" / "a.jpg"]
-    spare(pictures[:2], tmp_path / "drawn", tmp_path)
+    refuse_overwriting(pictures[:2], tmp_path / "drawn", tmp_path)
     for directory, root in (("", tmp_path), ("sub/..", tmp_path), ("drawn", tmp_path)):
-        with pytest.raises(ConfigError, match="would take the place of"):
-            spare(pictures, tmp_path / directory, root)
-    spare(pictures[1:2], tmp_path, tmp_path)  # as b.png.jpg
+        with pytest.raises(ConfigError, match="would overwrite"):
+            refuse_overwriting(pictures, tmp_path / directory, root)
+    refuse_overwriting(pictures[1:2], tmp_path, tmp_path)  # as b.png.jpg
 
 
 def test_colours_are_those_of_the_labeling_config() -> None:

@@ -22,8 +22,8 @@ SELECTION = Selection(version=VERSION)
 
 
 @pytest.fixture(autouse=True)
-def _no_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "GATHERED", 0.05)
+def _quick_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "FLUSH_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ class Workers:
     """Predicts by a function of the task's id, which may raise; counts how often each task is asked for."""
 
     version = VERSION
-    lanes = 2
-    chunk = 4
+    max_concurrency = 2
+    batch_size = 4
 
     def __init__(self, predict: Callable[[int], None] = lambda task: None) -> None:
         self.asked: Counter[int] = Counter()
@@ -53,31 +53,31 @@ class Workers:
                 yield index, Prediction(regions=[{"id": "a/0", "score": 0.5}], model_version=VERSION)
 
 
-class Watch:
+class Progress:
     expected = finished = 0
 
-    def expect(self, tasks: int) -> None:
+    def start(self, tasks: int) -> None:
         self.expected = tasks
 
-    def done(self, tasks: int = 1) -> None:
+    def advance(self, tasks: int = 1) -> None:
         self.finished += tasks
 
-    def again(self, tasks: int) -> None:
+    def retry(self, tasks: int) -> None:
         self.finished -= tasks
 
 
-def go(fake: FakeLabelStudio, workers: Workers, watch: Watch | None = None) -> Report:
+def go(fake: FakeLabelStudio, workers: Workers, progress: Progress | None = None) -> Report:
     project = Project(fake.label_studio, 1, patience=5)
-    return Run(project, workers, SELECTION, watch or Watch()).go(project.task_ids(SELECTION))
+    return Run(project, workers, SELECTION, progress or Progress()).go(project.task_ids(SELECTION))
 
 
 def test_every_task_once(fake: FakeLabelStudio) -> None:
-    watch = Watch()
+    progress = Progress()
     fake.save(7, VERSION)
-    report = go(fake, Workers(), watch)
+    report = go(fake, Workers(), progress)
     assert [fake.versions(task) for task in fake.ids] == [[VERSION]] * 30
-    assert (report.expected, report.saved, report.regions, report.needless, report.failures) == (29, 29, 29, 0, {})
-    assert (watch.expected, watch.finished) == (29, 29)
+    assert (report.expected, report.saved, report.regions, report.skipped, report.failures) == (29, 29, 29, 0, {})
+    assert (progress.expected, progress.finished) == (29, 29)
     assert sum(fake.posts) == 29
 
 
@@ -87,7 +87,7 @@ def test_nothing_to_do(fake: FakeLabelStudio) -> None:
     assert fake.posts == []
 
 
-def test_what_fails_for_a_moment_is_done_at_the_end(fake: FakeLabelStudio) -> None:
+def test_tasks_that_fail_once_are_retried(fake: FakeLabelStudio) -> None:
     tried: set[int] = set()
 
     def fails_once(task: int) -> None:
@@ -95,13 +95,13 @@ def test_what_fails_for_a_moment_is_done_at_the_end(fake: FakeLabelStudio) -> No
             tried.add(task)
             raise MediaError("connection refused")
 
-    watch = Watch()
-    report = go(fake, Workers(fails_once), watch)
+    progress = Progress()
+    report = go(fake, Workers(fails_once), progress)
     assert (report.saved, report.failures) == (30, {})
-    assert watch.finished == 30
+    assert progress.finished == 30
 
 
-def test_what_fails_always_is_told(fake: FakeLabelStudio) -> None:
+def test_tasks_that_always_fail_are_reported(fake: FakeLabelStudio) -> None:
     def fails(task: int) -> None:
         if task in (3, 4):
             raise MediaError(f"{task}.jpg: 404 Not Found")
@@ -113,7 +113,7 @@ def test_what_fails_always_is_told(fake: FakeLabelStudio) -> None:
     assert list(reasons(report.failures)) == ["     2  404 Not Found (3, 4)"]
 
 
-def test_a_fault_costs_its_chunk_alone(fake: FakeLabelStudio) -> None:
+def test_a_fault_costs_its_batch_alone(fake: FakeLabelStudio) -> None:
     def fault(task: int) -> None:
         if task == 6:
             raise RuntimeError("a fault")
@@ -125,12 +125,12 @@ def test_a_fault_costs_its_chunk_alone(fake: FakeLabelStudio) -> None:
     assert report.saved == 30 - len(report.failures)
 
 
-def test_what_got_a_prediction_meanwhile_needs_none(fake: FakeLabelStudio) -> None:
+def test_tasks_predicted_meanwhile_are_skipped(fake: FakeLabelStudio) -> None:
     project = Project(fake.label_studio, 1)
     ids = project.task_ids(SELECTION)
     fake.save(9, VERSION)
-    report = Run(project, Workers(), SELECTION, Watch()).go(ids)
-    assert (report.saved, report.needless) == (29, 1)
+    report = Run(project, Workers(), SELECTION, Progress()).go(ids)
+    assert (report.saved, report.skipped) == (29, 1)
     assert fake.versions(9) == [VERSION]
 
 
@@ -145,20 +145,20 @@ def test_refusals_end_the_run(fake: FakeLabelStudio) -> None:
 
 
 def test_an_interrupted_run_posts_what_it_has(fake: FakeLabelStudio) -> None:
-    class Impatient(Watch):
-        def done(self, tasks: int = 1) -> None:
-            super().done(tasks)
+    class Impatient(Progress):
+        def advance(self, tasks: int = 1) -> None:
+            super().advance(tasks)
             if self.finished == 10:
                 project.stopping.set()
 
     project = Project(fake.label_studio, 1)
-    watch = Impatient()
-    report = Run(project, Workers(), SELECTION, watch).go(project.task_ids(SELECTION))
+    progress = Impatient()
+    report = Run(project, Workers(), SELECTION, progress).go(project.task_ids(SELECTION))
     assert 10 <= report.saved < 30
     assert len(fake.predictions) == report.saved
 
 
-def test_reasons_are_gathered_the_most_frequent_first() -> None:
+def test_reasons_by_frequency() -> None:
     failures = {1: "a.jpg: gone", 2: "b.jpg: gone", 3: "no key 'image'", 4: "c.jpg: damaged: cut off"}
     failures |= {task: f"{task}.jpg: 404" for task in range(10, 25)}
     assert list(reasons(failures)) == [

@@ -175,7 +175,7 @@ def test_serve_is_the_service(tmp_path: Path) -> None:
                 "--save-images",
                 EXAMPLES,
             ],
-            "would take the place of",
+            "would overwrite",
         ),
         (["config", "nowhere.pt"], "there are no weights 'nowhere.pt'"),
         (["config"], "name either a model, or a labeling config with --check"),

@@ -12,7 +12,7 @@ import pytest
 
 from tests.deploy.manifests import MANIFESTS, Manifest, kustomized, of_kind, rendered
 from yolo_backend import __version__
-from yolo_backend.cli.main import Exit
+from yolo_backend.cli.terminal import Exit
 from yolo_backend.settings import Settings
 from yolo_backend.settings.environment import environment_name
 

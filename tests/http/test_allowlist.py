@@ -62,7 +62,7 @@ def test_who_may_be_asked(text: str, origin: tuple[str, str, int], address: str,
         (None, ("http", "localhost", 8080), "localhost is 127.0.0.1, which is a loopback address, and .*"),
         (None, ("http", "127.0.0.1", 8080), "127.0.0.1 is a loopback address, .*set LABEL_STUDIO_URL to http://127"),
         (LABEL_STUDIO, ("https", "ls", 443), "set LABEL_STUDIO_URL to https://ls:443; else add ls:443 to MEDIA_HOSTS"),
-        (LABEL_STUDIO, ("http", "h", 80), "allow it: add h:80 to MEDIA_HOSTS if it may be asked"),
+        (LABEL_STUDIO, ("http", "h", 80), "allow it: add h:80 to MEDIA_HOSTS if it may be contacted"),
     ],
 )
 def test_a_refusal_names_the_remedy(

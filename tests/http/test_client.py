@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from yolo_backend.errors import MediaError
-from yolo_backend.http.client import canonical, public, shortened
+from yolo_backend.http.client import canonical, redacted, shortened
 from yolo_backend.settings.hosts import origin
 
 
@@ -65,7 +65,7 @@ def test_origin(one: str, other: str, same: bool) -> None:
     ],
 )
 def test_public(url: str, expected: str) -> None:
-    assert public(url) == expected
+    assert redacted(url) == expected
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_read(uri: str, expected: bytes) -> None:
         ("data:;base64,AA=A", "not valid base64"),
         ("data:;base64,猫", "not valid base64"),
         ("data:;base64,%ff", "not valid base64"),
-        ("data:,\ud800", "characters that are none"),
+        ("data:,\ud800", "half a surrogate pair"),
         ("data:;base64," + "A" * 12, "more than MAX_DOWNLOAD_MB"),
         ("data:;base64," + "%41" * 12, "more than MAX_DOWNLOAD_MB"),
         ("data:;base64," + "A\n" * 12, "more than MAX_DOWNLOAD_MB"),

@@ -111,7 +111,7 @@ def test_name_is_fit_to_print(value: str, name: str) -> None:
         ("http://[::1/x.jpg", "not an http"),
         ("http://evil\\@ls/x.jpg", "not an http"),
         ("http://*/x.jpg", "not an http"),
-        ("s3://b/\ud800.jpg", "characters that are none"),
+        ("s3://b/\ud800.jpg", "half a surrogate pair"),
         ("x" * 100_000, "…"),
     ],
 )

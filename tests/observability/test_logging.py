@@ -181,12 +181,12 @@ def test_the_library_writes_as_the_service_does() -> None:
 
 
 def test_a_thread_that_fails_is_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    from yolo_backend.observability.logging import _log_end_of_thread
+    from yolo_backend.observability.logging import _log_thread_exception
 
     def fail() -> None:
         raise ValueError("why")
 
-    monkeypatch.setattr(threading, "excepthook", _log_end_of_thread)
+    monkeypatch.setattr(threading, "excepthook", _log_thread_exception)
     thread = threading.Thread(target=fail, name="poster")
     thread.start()
     thread.join()

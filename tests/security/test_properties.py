@@ -17,7 +17,7 @@ from label_studio_ml.auth import credentials
 
 from tests.security.strategies import labeling_configs, media, pictures
 from yolo_backend.errors import MediaError
-from yolo_backend.http.client import public
+from yolo_backend.http.client import redacted
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media.decode import decode
 from yolo_backend.observability.redaction import Redactor
@@ -170,4 +170,4 @@ def test_any_text_can_be_logged(text: str) -> None:
     "form", ["http://{2}:{0}@host/{1}", "http://host/{1}?{0}", "http://host/{1}#{0}", "s3://{0}@b/{1}"]
 )
 def test_an_address_is_shown_without_its_secrets(form: str, secret: str, path: str, user: str) -> None:
-    assert secret not in public(form.format(secret, path, user))
+    assert secret not in redacted(form.format(secret, path, user))

@@ -1,4 +1,4 @@
-"""Regions drawn on their picture, in the colours of the labeling config."""
+"""Draws regions on their picture, in the colours of the labeling config."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ Colour = tuple[int, int, int]
 def colours(labeling_config: str) -> dict[str, Colour]:
     """Return the colour of each label: its ``background``, or one of a palette."""
     labels = {label.value: label for tag in parse_labeling_config(labeling_config).controls for label in tag.labels}
-    found = {}
-    for place, (value, label) in enumerate(labels.items()):
+    by_label = {}
+    for index, (value, label) in enumerate(labels.items()):
         try:
             colour = ImageColor.getrgb(label.attributes.get("background", ""))
         except ValueError:
-            colour = ImageColor.getrgb(PALETTE[place % len(PALETTE)])
-        found[value] = colour[:3]
-    return found
+            colour = ImageColor.getrgb(PALETTE[index % len(PALETTE)])
+        by_label[value] = colour[:3]
+    return by_label
 
 
 def draw(picture: Picture, regions: Sequence[Region], by_label: Mapping[str, Colour]) -> Image.Image:
     """Return a picture with its regions.
 
     Args:
-        picture: of any size; regions are in percent.
-        regions: as predicted. One with a label alone, such as a choice, is written into the corner.
-        by_label: the colours.
+        picture: Of any size; regions are in percent.
+        regions: As predicted. A label without a shape, such as a choice, is written into the corner.
+        by_label: The colours.
     """
     image = Image.fromarray(np.ascontiguousarray(picture.pixels[:, :, ::-1]))
     side = max(image.size)
@@ -49,18 +49,20 @@ def draw(picture: Picture, regions: Sequence[Region], by_label: Mapping[str, Col
     brush = ImageDraw.Draw(image, "RGBA")
     corner = 0.0
     for region in regions:
-        words = ", ".join(_words(region))
-        if not words:
+        labels = _labels(region)
+        if not labels:
             continue  # a shape whose label is another region of the same id, which is drawn
-        colour = by_label.get(_words(region)[-1], ImageColor.getrgb(PALETTE[0])[:3])
+        colour = by_label.get(labels[-1], ImageColor.getrgb(PALETTE[0])[:3])
         value = region["value"]
         shape = shape_of(region)
         if shape is not None and shape.dtype == bool:
             mask = Image.fromarray(shape.astype(np.uint8) * FILL * 2).resize(image.size)
             image.paste(Image.new("RGB", image.size, colour), mask=mask)
             rows, columns = np.nonzero(shape)
-            place = (columns.min() / shape.shape[1], rows.min() / shape.shape[0]) if len(rows) else (0.0, 0.0)
-            at = (place[0] * image.width, place[1] * image.height)
+            at = (0.0, 0.0)
+            if len(rows):
+                height, width = shape.shape
+                at = (columns.min() / width * image.width, rows.min() / height * image.height)
         elif shape is not None:
             points = [(x * image.width / 100, y * image.height / 100) for x, y in shape.tolist()]
             brush.polygon(points, fill=(*colour, FILL // 2), outline=(*colour, 255), width=line)
@@ -73,9 +75,9 @@ def draw(picture: Picture, regions: Sequence[Region], by_label: Mapping[str, Col
         else:
             at = (0.0, corner)
             corner += font.getbbox("X")[3] * 1.5
-        text = f"{words} {region['score']:.2f}"
+        text = f"{', '.join(labels)} {region['score']:.2f}"
         box = brush.textbbox(at, text, font=font)
-        # Inside of the picture, above the shape where there is room.
+        # Inside of the picture, and above the shape if there is room.
         up = min(box[3] - box[1] + 2 * line, at[1]) if shape is not None else 0.0
         left = max(0.0, min(at[0], image.width - (box[2] - box[0])))
         box = brush.textbbox((left, at[1] - up), text, font=font)
@@ -84,27 +86,30 @@ def draw(picture: Picture, regions: Sequence[Region], by_label: Mapping[str, Col
     return image
 
 
-def saved_as(directory: Path, name: Path) -> Path:
-    """Return where the drawing of the picture ``name`` goes; it ends in .jpg."""
+def drawing_path(directory: Path, name: Path) -> Path:
+    """Return the path of the drawing of the picture ``name``; it ends in .jpg."""
     path = directory / name
     return path if path.suffix.lower() in (".jpg", ".jpeg") else path.with_name(f"{path.name}.jpg")
 
 
-def spare(pictures: Sequence[Path], directory: Path, root: Path) -> None:
-    """See to it that no picture is drawn over.
+def refuse_overwriting(pictures: Sequence[Path], directory: Path, root: Path) -> None:
+    """Check that no drawing would overwrite a picture.
 
     Args:
-        pictures: absolute, links resolved.
-        directory: where drawings go, by the pictures' names in ``root``.
-        root: absolute, links resolved.
+        pictures: Absolute, links resolved.
+        directory: Of the drawings, which have the pictures' names in ``root``.
+        root: Absolute, links resolved.
 
     Raises:
-        ConfigError: one would be.
+        ConfigError: a drawing would.
     """
-    kept = frozenset(pictures)
+    originals = frozenset(pictures)
     for path in pictures:
-        if path.is_relative_to(root) and (target := saved_as(directory, path.relative_to(root)).resolve()) in kept:
-            raise ConfigError(f"drawings in {directory} would take the place of {target}; name another --save-images")
+        if (
+            path.is_relative_to(root)
+            and (target := drawing_path(directory, path.relative_to(root)).resolve()) in originals
+        ):
+            raise ConfigError(f"drawings in {directory} would overwrite {target}; name another --save-images")
 
 
 def save(picture: Picture, regions: Sequence[Region], by_label: Mapping[str, Colour], path: Path) -> None:
@@ -120,10 +125,10 @@ def save(picture: Picture, regions: Sequence[Region], by_label: Mapping[str, Col
         raise ConfigError(f"{path} can't be written: {error.strerror or error}") from None
 
 
-def _words(region: Mapping[str, Any]) -> list[str]:
+def _labels(region: Mapping[str, Any]) -> list[str]:
     """Return the labels of a region, or the last step of each path of a taxonomy."""
-    found = label_of(region)
-    if found is not None:
-        return list(found[-1])
+    labelled = label_of(region)
+    if labelled is not None:
+        return list(labelled[-1])
     paths = region["value"].get(region["type"]) or []
     return [str(path[-1]) for path in paths if isinstance(path, list) and path]

@@ -1,4 +1,4 @@
-"""Local files as tasks: predicted without a Label Studio, and written as it imports them."""
+"""Predicts local files without a Label Studio, and writes them as tasks for its import."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from yolo_backend.tasks import Prediction, Task, with_unique_ids
 IMAGES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"))
 VIDEOS = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv", ".mpg", ".mpeg"))
 ADDRESS = f"{LOCAL_FILES}?d="
-"""Under which Label Studio opens files of its local storage; the path in its document root follows."""
+"""The address of a file in Label Studio's local storage, without its path in the document root."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done:
-    """One file with what became of it.
+class PredictedFile:
+    """A file and its outcome.
 
     Attributes:
-        path: of the file.
-        prediction: with its final ids; None if it failed.
-        task: as Label Studio imports it.
-        reason: why it failed, if it did.
+        path: Of the file.
+        prediction: With its final ids; None if it failed.
+        task: As Label Studio imports it.
+        reason: Why it failed, if it did.
     """
 
     path: Path
@@ -46,11 +46,11 @@ class Done:
     reason: str | None = None
 
 
-class Files:
+class FilePredictor:
     """Predicts files for one labeling config.
 
     Attributes:
-        version: of the models, once they are loaded.
+        version: Of the models, once they are loaded.
     """
 
     version: str
@@ -61,12 +61,12 @@ class Files:
         Raises:
             ConfigError: nothing in it can be filled in, or it shows several things.
         """
-        # No file is opened but those that are named here.
+        # Opens only files that are named on the command line.
         self._engine = Engine(settings.model_copy(update={"local_files_document_root": Path("/")}))
         self._plan = self._engine.plan(labeling_config)
         if not self._plan.passes:
-            self.load()  # which says why
-        self._source, self._suffixes = _shown(self._plan)
+            self.load()  # which raises the reason
+        self._source, self._suffixes = _shown_source(self._plan)
 
     def load(self) -> None:
         """Load the models.
@@ -93,35 +93,35 @@ class Files:
         )
 
     def find(self, paths: Sequence[Path]) -> list[Path]:
-        """Return the files, and those in the directories that look like what the labeling config shows, without doubles.
+        """Return the files, and those in the directories that the labeling config can show, each once.
 
         Raises:
-            ConfigError: a path that isn't there, or no file at all.
+            ConfigError: a path doesn't exist, or there is no file at all.
         """
-        found: dict[Path, None] = {}
+        files: dict[Path, None] = {}
         for path in paths:
             if path.is_dir():
                 inside = sorted(
-                    one for one in path.rglob("*") if one.suffix.lower() in self._suffixes and one.is_file()
+                    file for file in path.rglob("*") if file.suffix.lower() in self._suffixes and file.is_file()
                 )
-                found.update((one.resolve(), None) for one in inside)
+                files.update((file.resolve(), None) for file in inside)
             elif path.exists():
-                found[path.resolve()] = None
+                files[path.resolve()] = None
             else:
                 raise ConfigError(f"there is no file or directory {path}")
-        if not found:
+        if not files:
             raise ConfigError(
                 f"no file to predict: none in {', '.join(map(str, paths))} ends in {_listed(self._suffixes)}"
             )
-        return list(found)
+        return list(files)
 
-    def predict(self, paths: Sequence[Path], *, prefix: str, root: Path) -> Iterator[Done]:
+    def predict(self, paths: Sequence[Path], *, prefix: str, root: Path) -> Iterator[PredictedFile]:
         """Predict files, and yield each in order.
 
         Args:
-            paths: absolute.
-            prefix: of the address under which Label Studio will open the files; their path in ``root`` follows.
-            root: a directory around all of them.
+            paths: Absolute.
+            prefix: Of the files' addresses in Label Studio; their path in ``root`` follows.
+            root: A directory that contains all of them.
 
         Raises:
             ConfigError: a file is outside of ``root``.
@@ -131,47 +131,45 @@ class Files:
             if not path.is_relative_to(root):
                 raise ConfigError(f"{path} is not under {root}, which addresses count from; name another --root")
         addresses = [prefix + quote(path.relative_to(root).as_posix()) for path in paths]
-        # What the log calls them.
+        # The log names tasks by their ids.
         tasks = [
             {"id": path.relative_to(root).as_posix(), "data": self._data(ADDRESS + quote(path.as_posix()))}
             for path in paths
         ]
-        ready: dict[int, Prediction | Exception] = {}
-        following = 0
+        outcomes: dict[int, Prediction | Exception] = {}
+        next_index = 0
         for index, outcome in self._engine.compute(self._plan, tasks, LabelStudio(url=None)):
-            ready[index] = outcome
-            while following in ready:
-                yield self._done(paths[following], addresses[following], ready.pop(following))
-                following += 1
+            outcomes[index] = outcome
+            while next_index in outcomes:
+                yield self._predicted(paths[next_index], addresses[next_index], outcomes.pop(next_index))
+                next_index += 1
 
     def _data(self, address: str) -> dict[str, Any]:
         return {self._source.value.removeprefix("$"): [address] if self._source.pages else address}
 
-    def _done(self, path: Path, address: str, outcome: Prediction | Exception) -> Done:
+    def _predicted(self, path: Path, address: str, outcome: Prediction | Exception) -> PredictedFile:
         task: Task = {"data": self._data(address)}
         if isinstance(outcome, Exception):
-            return Done(path=path, prediction=None, task=task, reason=str(outcome) or type(outcome).__name__)
-        # The address stands for an id, since it is the same whenever the file is predicted again.
+            return PredictedFile(path=path, prediction=None, task=task, reason=str(outcome) or type(outcome).__name__)
+        # The address serves as the task's id, since it stays the same when the file is predicted again.
         prediction = with_unique_ids(outcome, address)
-        written = {
+        imported = {
             "model_version": prediction.model_version,
             "score": prediction.score,
             "result": prediction.regions,
         }
-        return Done(path=path, prediction=prediction, task={**task, "predictions": [written]})
+        return PredictedFile(path=path, prediction=prediction, task={**task, "predictions": [imported]})
 
 
-def _shown(plan: Plan) -> tuple[Source, frozenset[str]]:
-    """Return where in a task the file belongs, and how such files end."""
-    shown = list(dict.fromkeys((one.source, one.object_tag) for one in plan.passes))
-    if len(shown) > 1:
-        keys = ", ".join(source.value for source, _ in shown)
+def _shown_source(plan: Plan) -> tuple[Source, frozenset[str]]:
+    """Return the part of a task that holds the file, and the suffixes of such files."""
+    sources = list(dict.fromkeys((step.source, step.object_tag) for step in plan.passes))
+    if len(sources) > 1:
+        keys = ", ".join(source.value for source, _ in sources)
         raise ConfigError(f"the labeling config fills in regions on several things ({keys}); files can be only one")
-    source, object_tag = shown[0]
+    source, object_tag = sources[0]
     if not source.value.startswith("$"):
-        raise ConfigError(
-            f"the labeling config shows always the same, {source.value!r}; a value such as $image is needed"
-        )
+        raise ConfigError(f"the labeling config always shows {source.value!r}; it needs a value such as $image")
     return source, IMAGES if object_tag == ImageControl.object_tag else VIDEOS
 
 
@@ -181,7 +179,7 @@ def _listed(suffixes: frozenset[str]) -> str:
 
 @contextmanager
 def json_list(path: Path) -> Iterator[JsonList]:
-    """Write a list of JSON to a file, item by item; it is there, whole, at the end, and not before.
+    """Write a JSON list to a file, item by item. The file appears at the end, complete.
 
     Raises:
         ConfigError: the file can't be written.
@@ -213,11 +211,11 @@ class JsonList:
         self._length = 0
 
     def append(self, item: object) -> None:
-        """Write one more."""
+        """Write an item."""
         self._file.write(",\n" if self._length else "[\n")
         json.dump(item, self._file)
         self._length += 1
 
     def end(self) -> None:
-        """Write what closes the list."""
+        """Close the list."""
         self._file.write("\n]\n" if self._length else "[]\n")

@@ -1,4 +1,4 @@
-"""Predictions computed on a Ray cluster: an actor on each node, or for each GPU, that loads the weights once."""
+"""Predicts on a Ray cluster: an actor on each node, or for each GPU, loads the weights once."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from yolo_backend.tasks import Prediction, Task
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 2  # calls to an actor: while one computes, the other fetches
-LOSSES = 2  # times that actors may be lost over the same tasks, before one of these is taken for what ends them
-REVIVAL = 120.0  # seconds for which a lost actor may come back: Ray starts it anew
+CALLS_PER_ACTOR = 2  # at the same time: while one computes, the other fetches
+MAX_LOSSES = 2  # of actors that compute the same tasks; then one of these tasks is suspected of ending them
+REVIVAL_SECONDS = 120.0  # for which a lost actor may come back: Ray restarts it
 
 Outcomes = list[tuple[int, Prediction | BackendError]]
 
 
 class Actor:
-    """What runs on a node. Ray starts it anew if its process dies."""
+    """Computes on a node. Ray restarts it if its process dies."""
 
     def __init__(self, environment: dict[str, str], labeling_config: str) -> None:
-        # Not as Ray's own environment, which its dashboard shows: there is a key in it.
+        # Not as Ray's own environment, which its dashboard shows: it holds a key.
         os.environ.update(environment)
         self._labeling_config = labeling_config
         self._lock = threading.Lock()
@@ -44,7 +44,7 @@ class Actor:
     def compute(self, tasks: Sequence[Task]) -> Outcomes:
         """Predict tasks."""
         return [
-            (index, outcome if isinstance(outcome, (Prediction, BackendError)) else _sendable(outcome))
+            (index, outcome if isinstance(outcome, (Prediction, BackendError)) else _picklable(outcome))
             for index, outcome in self._workers().compute(tasks)
         ]
 
@@ -56,14 +56,14 @@ class Actor:
 
 
 class RayWorkers:
-    """The actors of a cluster. What a lost one had in hand is done by the others."""
+    """The actors of a cluster. The tasks of a lost actor are computed by the others."""
 
     def __init__(self, address: str, settings: Settings, labeling_config: str) -> None:
         """Start an actor on each node.
 
         Args:
-            address: of the cluster, as `ray.init` takes it.
-            settings: of this process.
+            address: Of the cluster, as `ray.init` takes it.
+            settings: Of this process.
             labeling_config: XML.
 
         Raises:
@@ -76,9 +76,9 @@ class RayWorkers:
             raise ConfigError("--ray needs Ray: pip install -r requirements-ray.txt") from None
 
         self._ray: Any = ray
-        _look_for(address)
+        _check_reachable(address)
         try:
-            # The nodes have this project where it is here: they run the same image.
+            # The nodes have this project at the same path: they run the same image.
             ray.init(
                 address=address,
                 logging_level=logging.WARNING,
@@ -93,44 +93,44 @@ class RayWorkers:
             raise ConfigError(f"the Ray cluster at {address} can't run this project: {_reason(error)}") from None
         if not versions:
             raise ConfigError(f"the Ray cluster at {address} has no node with a CPU for its work")
-        if len(different := sorted(set(versions.values()))) > 1:
+        if len(distinct := sorted(set(versions.values()))) > 1:
             raise ConfigError(
-                f"the nodes would give predictions of different versions ({', '.join(different)}): "
+                f"the nodes would give predictions of different versions ({', '.join(distinct)}): "
                 "they need the same weights and settings"
             )
-        actors, (self.version,) = list(versions), different
-        self.lanes = AT_ONCE * len(actors)
-        videos = any(one.object_tag == "Video" for one in make_plan(labeling_config, settings).passes)
-        self.chunk = 1 if videos else 16
-        self._left = self.lanes
+        actors, (self.version,) = list(versions), distinct
+        self.max_concurrency = CALLS_PER_ACTOR * len(actors)
+        has_videos = any(step.object_tag == "Video" for step in make_plan(labeling_config, settings).passes)
+        self.batch_size = 1 if has_videos else 16
+        self._living = self.max_concurrency
         self._lock = threading.Lock()
         self._reviving: list[threading.Thread] = []
         self._closing = threading.Event()
-        # Ray ends with status 1 a process in which it is asked for something after its own shutdown, which is later.
+        # A call of Ray after its own shutdown, which comes later, would end this process with status 1.
         atexit.register(self._close)
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for actor in actors * AT_ONCE:
+        for actor in actors * CALLS_PER_ACTOR:
             self._idle.put(actor)
 
     def _start(self, environment: dict[str, str], labeling_config: str) -> list[Any]:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        made = self._ray.remote(Actor)
+        actor_class = self._ray.remote(Actor)
         actors: list[Any] = []
         for node in self._ray.nodes():
             gpus = int(node["Resources"].get("GPU", 0))
             if not node["Alive"] or not node["Resources"].get("CPU"):
                 continue
-            # Where its node is lost, an actor goes to another with a free GPU. Without one it is lost too: Ray would put an
-            # actor that needs nothing and may go elsewhere on any node at once, also one without a CPU for it.
-            place = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=gpus > 0)
+            # If its node is lost, an actor with a GPU may move to another node. One without is lost with its node: Ray would
+            # place an actor that needs nothing, and may move, on any node at once, also on one without a CPU for it.
+            strategy = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=gpus > 0)
             for _ in range(gpus or 1):
-                options = made.options(
+                options = actor_class.options(
                     num_cpus=0,
                     num_gpus=1 if gpus else 0,
                     max_restarts=-1,
-                    max_concurrency=AT_ONCE,
-                    scheduling_strategy=place,
+                    max_concurrency=CALLS_PER_ACTOR,
+                    scheduling_strategy=strategy,
                 )
                 actors.append(options.remote(environment, labeling_config))
         return actors
@@ -152,15 +152,15 @@ class RayWorkers:
         Raises:
             WorkersLostError: no actor is left.
         """
-        for _ in range(LOSSES):
+        for _ in range(MAX_LOSSES):
             actor = self._idle.get()
             if actor is None:
-                self._idle.put(None)  # for whoever waits as well
+                self._idle.put(None)  # for the other threads
                 raise WorkersLostError("no node of the Ray cluster is left; the same command goes on from here")
             try:
                 outcomes: Outcomes = self._get(actor.compute.remote(tasks))
             except Exception as error:
-                if not self._tells_of_loss(error):
+                if not self._is_loss(error):
                     self._idle.put(actor)
                     raise
                 logger.warning("A Ray actor is lost, its tasks (%d) are done by others: %s", len(tasks), _reason(error))
@@ -173,7 +173,7 @@ class RayWorkers:
                     yield index, self._checked(outcome)
                 return
         if len(tasks) == 1:
-            yield 0, BackendError(f"Ray actors were lost over it {LOSSES} times; Ray's logs on their nodes say why")
+            yield 0, BackendError(f"Ray actors were lost over it {MAX_LOSSES} times; Ray's logs on their nodes say why")
             return
         for index, task in enumerate(tasks):
             for _, by_itself in self.compute([task]):
@@ -184,15 +184,15 @@ class RayWorkers:
             return ConfigError(f"the weights on a node have changed: its version is {outcome.model_version}")
         return outcome
 
-    def _tells_of_loss(self, error: Exception) -> bool:
-        """Whether the actor, its node or what it sent is gone; else something went wrong in the actor, which lives on."""
+    def _is_loss(self, error: Exception) -> bool:
+        """Tell whether the actor, its node or its result is lost; else the call failed in an actor that lives on."""
         exceptions = self._ray.exceptions
         return isinstance(error, exceptions.RayError) and not isinstance(error, exceptions.RayTaskError)
 
     def _revive(self, actor: Any) -> None:
         exceptions = self._ray.exceptions
-        until = time.monotonic() + REVIVAL
-        call, reason = None, f"Ray hasn't started it anew in {REVIVAL:g} s"
+        until = time.monotonic() + REVIVAL_SECONDS
+        call, reason = None, f"Ray hasn't restarted it in {REVIVAL_SECONDS:g} s"
         while time.monotonic() < until and not self._closing.is_set():
             try:
                 call = actor.version.remote() if call is None else call
@@ -215,8 +215,8 @@ class RayWorkers:
             return
         logger.warning("A lost Ray actor doesn't come back: %s", reason)
         with self._lock:
-            self._left -= 1
-            if not self._left:
+            self._living -= 1
+            if not self._living:
                 self._idle.put(None)
 
     def _close(self) -> None:
@@ -233,8 +233,12 @@ class RayWorkers:
             raise
 
 
-def _look_for(address: str) -> None:
-    """See whether anything listens at an address with a port: Ray itself gives up after minutes."""
+def _check_reachable(address: str) -> None:
+    """Check that a server listens at an address with a port: Ray itself gives up after minutes only.
+
+    Raises:
+        ConfigError: none does.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         try:
@@ -244,11 +248,11 @@ def _look_for(address: str) -> None:
             raise ConfigError(f"no Ray cluster at {address}: {reason.lower()}") from None
 
 
-def _sendable(error: Exception) -> BackendError:
+def _picklable(error: Exception) -> BackendError:
     return BackendError(f"{type(error).__name__}: {error}")
 
 
 def _reason(error: Exception) -> str:
-    """Say in a line why; where an actor's code failed, the last line of its traceback."""
-    said = str(error).strip().splitlines() or [type(error).__name__]
-    return said[-1 if "ray::" in said[0] else 0].strip()
+    """Return the reason in one line; if an actor's code failed, the last line of its traceback."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1 if "ray::" in lines[0] else 0].strip()

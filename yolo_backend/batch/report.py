@@ -1,4 +1,4 @@
-"""How a run goes, for people: a bar on a terminal, lines elsewhere, and a summary at the end."""
+"""The progress of a run, for people: a bar on a terminal, else lines, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from rich.text import Text
 
 from yolo_backend.batch.run import Report
 
-EVERY = 10.0  # seconds between two lines where there is no terminal
-LISTED_TASKS = 10  # tasks that are named for one reason
+LINE_INTERVAL = 10.0  # seconds between two lines without a terminal
+MAX_NAMED_TASKS = 10  # for each reason
 
 
 class _Rate(ProgressColumn):
@@ -34,12 +34,12 @@ class _Rate(ProgressColumn):
 
 
 class ProgressReport:
-    """Shows on standard error how many tasks are done, how fast, and how long the rest will take."""
+    """Shows how many tasks are done, how fast, and how long the rest will take."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = threading.Lock()
-        self._started = self._said = time.monotonic()
+        self._started = self._last_line = time.monotonic()
         self._expected = self._done = 0
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
@@ -54,60 +54,62 @@ class ProgressReport:
     ) -> None:
         self._progress.stop()
 
-    def expect(self, tasks: int) -> None:
-        """So many tasks are to be done."""
-        self._started = self._said = time.monotonic()
+    def start(self, tasks: int) -> None:
+        """See `run.Progress`."""
+        self._started = self._last_line = time.monotonic()
         self._expected = tasks
         self._progress.update(self._bar, total=tasks)
 
-    def done(self, tasks: int = 1) -> None:
-        """So many more are done."""
+    def advance(self, tasks: int = 1) -> None:
+        """See `run.Progress`."""
         with self._lock:
             self._done += tasks
             self._progress.advance(self._bar, tasks)
             now = time.monotonic()
-            if self._console.is_terminal or now - self._said < EVERY:
+            if self._console.is_terminal or now - self._last_line < LINE_INTERVAL:
                 return
-            self._said = now
+            self._last_line = now
             rate = self._done / (now - self._started)
-        left = f", {(self._expected - self._done) / rate:.0f} s left" if rate > 0 else ""
-        self._console.print(f"{self._done} of {self._expected} tasks, {rate:.1f} tasks/s{left}", highlight=False)
+        remaining = f", {(self._expected - self._done) / rate:.0f} s left" if rate > 0 else ""
+        self._console.print(f"{self._done} of {self._expected} tasks, {rate:.1f} tasks/s{remaining}", highlight=False)
 
-    def again(self, tasks: int) -> None:
-        """So many are tried once more."""
+    def retry(self, tasks: int) -> None:
+        """See `run.Progress`."""
         with self._lock:
             self._done -= tasks
             self._progress.advance(self._bar, -tasks)
 
 
 def reasons(failures: Mapping[Any, str]) -> Iterable[str]:
-    """Say why tasks failed, a line for each reason, the most frequent first.
+    """Return why tasks failed, a line for each reason, the most frequent first.
 
     Args:
-        failures: reasons by the tasks' ids or names.
+        failures: Reasons by the tasks' ids or names.
     """
-    # What failed stands before why, and is another one for every task.
+    # A reason begins with the name of the file, which differs for every task.
     by_reason: dict[str, list[tuple[int | str, str]]] = defaultdict(list)
     for task, reason in failures.items():
         by_reason[reason.partition(": ")[2] or reason].append((task, reason))
-    for reason, tasks in sorted(by_reason.items(), key=lambda one: -len(one[1])):
+    for reason, tasks in sorted(by_reason.items(), key=lambda item: -len(item[1])):
         named = (
-            ", ".join(str(task) for task, _ in sorted(tasks, key=str)[:LISTED_TASKS]) if len(tasks) > 1 else tasks[0][0]
+            ", ".join(str(task) for task, _ in sorted(tasks, key=str)[:MAX_NAMED_TASKS])
+            if len(tasks) > 1
+            else tasks[0][0]
         )
-        more = f" and {len(tasks) - LISTED_TASKS} more" if len(tasks) > LISTED_TASKS else ""
+        more = f" and {len(tasks) - MAX_NAMED_TASKS} more" if len(tasks) > MAX_NAMED_TASKS else ""
         yield f"{len(tasks):6}  {tasks[0][1] if len(tasks) == 1 else reason} ({named}{more})"
 
 
 def summary(title: str, report: Report) -> Iterable[str]:
-    """Say what became of the tasks of a run."""
+    """Return the lines that sum up a run."""
     rate = f" ({report.saved / report.seconds:.1f} tasks/s)" if report.seconds else ""
     yield f"{title}:"
     yield f"{report.saved:6}  predicted in {report.seconds:.1f} s{rate}, with {report.regions} regions"
-    if report.needless:
-        yield f"{report.needless:6}  needed none any more"
-    left = report.expected - report.saved - report.needless - len(report.failures)
-    if left > 0:
-        yield f"{left:6}  not done"
+    if report.skipped:
+        yield f"{report.skipped:6}  skipped: predicted elsewhere meanwhile, or deleted"
+    remaining = report.expected - report.saved - report.skipped - len(report.failures)
+    if remaining > 0:
+        yield f"{remaining:6}  not done"
     if report.failures:
         yield f"{len(report.failures):6}  failed:"
         yield from (f"  {line}" for line in reasons(report.failures))

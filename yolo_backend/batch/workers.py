@@ -1,4 +1,4 @@
-"""Who computes the predictions of a project: here, this process."""
+"""Workers that compute the predictions of a project; here those of this process."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from yolo_backend.tasks import Prediction, Task
 
 
 class Workers(Protocol):
-    """Something that predicts tasks.
+    """Predict tasks.
 
     Attributes:
-        version: the model version of its predictions.
-        lanes: calls of `compute` that keep it busy.
-        chunk: tasks for one call.
+        version: The model version of the predictions.
+        max_concurrency: The number of simultaneous calls of `compute` that keep them busy.
+        batch_size: Tasks for one call.
     """
 
     version: str
-    lanes: int
-    chunk: int
+    max_concurrency: int
+    batch_size: int
 
     def compute(self, tasks: Sequence[Task]) -> Iterable[tuple[int, Prediction | Exception]]:
-        """Give each task's index and outcome, as `Engine.compute`. Called from several threads."""
+        """Return each task's index and outcome, as `Engine.compute`. Called from several threads."""
 
 
 class LocalWorkers:
     """The engine of this process, as the service runs it."""
 
-    # While one computes the other fetches.
-    lanes = 2
-    chunk = 64
+    # While one call computes the other fetches.
+    max_concurrency = 2
+    batch_size = 64
 
     def __init__(self, settings: Settings, labeling_config: str) -> None:
         """Load the models that a labeling config needs.

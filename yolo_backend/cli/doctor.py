@@ -1,4 +1,4 @@
-"""What could keep the service from working, looked at one thing after the other."""
+"""Checks of everything that could keep the service from working."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from label_studio_ml.cache import shared_cache
 from label_studio_ml.connection import REFUSED, REMEDY
 
 from yolo_backend.errors import ConfigError, MediaError, WeightsError
-from yolo_backend.http.client import public
+from yolo_backend.http.client import redacted
 from yolo_backend.inference import WeightsStore
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media import MediaLoader
@@ -22,11 +22,11 @@ from yolo_backend.settings import Settings, load_settings
 from yolo_backend.settings.spelling import misspelt
 
 OWN_ADDRESS = "Set it to Label Studio's own address, with the sub-path if it has one."
-PROJECTS = 50  # most projects that are looked through
+MAX_PROJECTS = 50  # that are checked
 
 
 class Verdict(Enum):
-    """How one thing is."""
+    """The result of a check."""
 
     GOOD = "ok"
     DOUBTFUL = "note"
@@ -35,7 +35,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. ``remedy`` says what to do about it."""
+    """The finding of a check, with what to do about it."""
 
     verdict: Verdict
     text: str
@@ -59,14 +59,14 @@ def bad(text: str, remedy: str) -> Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at the settings, the directories, the weights, and Label Studio, as far as each can be reached.
+    """Check the settings, the directories, the weights, and Label Studio, as far as each can be reached.
 
-    What several findings have as their remedy is said with the first of them.
+    A remedy of several findings is shown with the first of them only.
     """
-    said: set[str] = set()
+    shown: set[str] = set()
     for finding in _examine():
-        yield replace(finding, remedy="") if finding.remedy in said else finding
-        said.add(finding.remedy)
+        yield replace(finding, remedy="") if finding.remedy in shown else finding
+        shown.add(finding.remedy)
 
 
 def _examine() -> Iterator[Finding]:
@@ -125,11 +125,11 @@ def _weights(settings: Settings) -> Iterator[Finding]:
     for task in ("detect", "segment", "pose", "obb", "classify"):
         variable, name = f"DEFAULT_{task.upper()}_MODEL", getattr(settings, f"default_{task}_model")
         try:
-            found = store.find(name)
+            path = store.find(name)
         except WeightsError as error:
             yield bad(f"{variable}: {error}", "Set it to the name of a file.")
             continue
-        if found is None:
+        if path is None:
             missing.append(f"{variable} ({name})")
     if missing:
         yield note(
@@ -159,9 +159,9 @@ def _label_studio(settings: Settings) -> Iterator[Finding]:
         )
         return
     if status != 200 or not isinstance(answer, Mapping):
-        yield bad(f"LABEL_STUDIO_URL: {public(label_studio.url)} answers {status} to /api/version", OWN_ADDRESS)
+        yield bad(f"LABEL_STUDIO_URL: {redacted(label_studio.url)} answers {status} to /api/version", OWN_ADDRESS)
         return
-    yield good(f"Label Studio {answer.get('release', '')} answers at {public(label_studio.url)}")
+    yield good(f"Label Studio {answer.get('release', '')} answers at {redacted(label_studio.url)}")
     if label_studio.credential is None and settings.label_studio_api_key is not None:
         yield bad(
             "LABEL_STUDIO_API_KEY holds characters that no token has",
@@ -179,13 +179,13 @@ def _label_studio(settings: Settings) -> Iterator[Finding]:
             yield bad(f"LABEL_STUDIO_URL: Label Studio answers {status} to /api/current-user/whoami", OWN_ADDRESS)
         return
     yield good(f"LABEL_STUDIO_API_KEY is that of {answer.get('email') or answer.get('username')}")
-    projects = _listed(label_studio, f"/api/projects?page_size={PROJECTS}", "results")
+    projects = _listed(label_studio, f"/api/projects?page_size={MAX_PROJECTS}", "results")
     yield from _connections(label_studio, projects, settings)
     yield _upload(label_studio, projects, settings)
 
 
 def _connections(label_studio: LabelStudio, projects: list[Mapping[str, Any]], settings: Settings) -> Iterator[Finding]:
-    """Whether Label Studio reaches this service: it tells of each backend how its last look went."""
+    """Check that Label Studio reaches this service: it keeps the result of its last health check of each backend."""
     backends = [
         (project, backend)
         for project in projects
@@ -198,7 +198,7 @@ def _connections(label_studio: LabelStudio, projects: list[Mapping[str, Any]], s
             f"{settings.port} of this machine or container.",
         )
     for project, backend in backends:
-        name = f"project {project.get('id')} ({project.get('title')}): the backend {public(str(backend.get('url')))}"
+        name = f"project {project.get('id')} ({project.get('title')}): the backend {redacted(str(backend.get('url')))}"
         if backend.get("state") == "CO":
             yield good(f"{name} is connected")
         else:
@@ -213,7 +213,7 @@ def _connections(label_studio: LabelStudio, projects: list[Mapping[str, Any]], s
 
 
 def _upload(label_studio: LabelStudio, projects: list[Mapping[str, Any]], settings: Settings) -> Finding:
-    """Whether a file that somebody uploaded can be opened."""
+    """Check that an uploaded file can be opened."""
     for project in projects:
         tasks = _listed(label_studio, f"/api/tasks?project={project.get('id')}&page_size=20&fields=all", "tasks")
         for task in tasks:
@@ -221,7 +221,7 @@ def _upload(label_studio: LabelStudio, projects: list[Mapping[str, Any]], settin
                 if isinstance(value, str) and "/data/upload/" in value:
                     try:
                         with MediaLoader(settings).local_file(value, task_id=task.get("id"), label_studio=label_studio):
-                            return good(f"an upload can be opened: task {task.get('id')}, {public(value)}")
+                            return good(f"an upload can be opened: task {task.get('id')}, {redacted(value)}")
                     except MediaError as error:
                         return bad(f"an upload can't be opened: task {task.get('id')}: {error}", "See what it says.")
     return note("no uploaded file was found to try")

@@ -1,4 +1,4 @@
-"""What weights are there, a labeling config for each, and what a labeling config will do: for people, in words."""
+"""Lists the available weights, writes a labeling config for some, and explains what a labeling config will do."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from yolo_backend.settings import Settings
 
 COLOURS = ("#d4380d", "#1d39c4", "#389e0d", "#c41d7f", "#08979c", "#d48806", "#531dab", "#5b8c00", "#096dd9", "#ad4e00")
 TAGS = {"detect": "RectangleLabels", "segment": "PolygonLabels", "pose": "KeyPointLabels", "obb": "RectangleLabels"}
-"""The tag that shows best what weights for a task find; for classification it is Choices."""
+"""The tag that shows best the results of a YOLO task; for classification it is Choices."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """One file of weights.
+    """A file of weights.
 
     Attributes:
-        name: for ``model_path``.
-        task: of YOLO's; empty if the file can't be loaded.
-        classes: in the order of their numbers.
-        megabytes: 10^6 bytes.
-        sha256: in hex.
-        problem: why it can't be loaded, if it can't.
+        name: For ``model_path``.
+        task: Of YOLO; empty if the file can't be loaded.
+        classes: In the order of their numbers.
+        megabytes: Its size, in 10^6 bytes.
+        sha256: In hex.
+        problem: Why it can't be loaded, if it can't.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Weights:
 
 
 def available_weights(settings: Settings) -> Iterator[Weights]:
-    """Yield the weights that labeling configs may name, by name; each is loaded, to see what it is."""
+    """Yield the weights that labeling configs may name, sorted by name; each is loaded for its metadata."""
     store = WeightsStore(settings)
     for name in store.available():
         path = store.get(name)
@@ -68,9 +68,9 @@ def config_for(settings: Settings, name: str, tag: str | None = None) -> str:
     """Return a labeling config for all classes of a model.
 
     Args:
-        settings: they say where weights are.
-        name: of the weights.
-        tag: the control tag; None: the one that shows best what the model finds.
+        settings: They name the directory of the weights.
+        name: Of the weights.
+        tag: The control tag; None for the tag that shows best the results of the model.
 
     Raises:
         ConfigError: there is no such tag, or the weights are not for it.
@@ -109,7 +109,7 @@ def config_for(settings: Settings, name: str, tag: str | None = None) -> str:
 
 
 def _tasks(kind: type[Control]) -> tuple[str, ...]:
-    """Return what weights a kind of control takes in some setting of it."""
+    """Return the YOLO tasks that a kind of control can use, in any configuration."""
     tasks = kind.yolo_tasks
     return tasks if isinstance(tasks, tuple) else ("detect", "segment", "pose", "obb")
 
@@ -117,19 +117,19 @@ def _tasks(kind: type[Control]) -> tuple[str, ...]:
 def _tag(opening: str, child: str, values: list[str]) -> list[str]:
     labels = [
         f"    <{child} value={quoteattr(value)}"
-        + (f' background="{COLOURS[place % len(COLOURS)]}"/>' if child == "Label" else "/>")
-        for place, value in enumerate(values)
+        + (f' background="{COLOURS[index % len(COLOURS)]}"/>' if child == "Label" else "/>")
+        for index, value in enumerate(values)
     ]
     return [f"  <{opening}>", *labels, f"  </{opening.split()[0]}>"]
 
 
 def explain(settings: Settings, labeling_config: str) -> Iterator[tuple[str, bool]]:
-    """Say what each tag of a labeling config will do, line by line, and with each line whether it tells of a problem.
+    """Yield lines that explain what each tag of a labeling config will do, each with whether it is a problem.
 
     Raises:
         ConfigError: it can't be read.
     """
-    # As they are, since nothing is predicted.
+    # No network is exported or moved to a GPU, since nothing is predicted.
     engine = Engine(settings.model_copy(update={"runtime": "pytorch", "device": "cpu"}))
     config = parse_labeling_config(labeling_config)
     plan = engine.plan(labeling_config)
@@ -137,15 +137,15 @@ def explain(settings: Settings, labeling_config: str) -> Iterator[tuple[str, boo
     controls = {control.name: control for control in plan.controls}
     filled_by: dict[str, Control] = {}
     for control in plan.controls:
-        for held in control.companion_controls:
+        for companion in control.companion_controls:
             if _fits(engine, control, passes[control.name]):
-                filled_by[held.name] = control
+                filled_by[companion.name] = control
             else:
-                controls[held.name], passes[held.name] = held, passes[control.name]
+                controls[companion.name], passes[companion.name] = companion, passes[control.name]
     labels_for = {control.labels_name: control for control in plan.controls if control.labels_name}
     for control in plan.controls:
-        if isinstance(control, VideoRectangle) and (beside := config.first_control("Labels", control.to_name)):
-            labels_for[beside.name] = control
+        if isinstance(control, VideoRectangle) and (labels := config.first_control("Labels", control.to_name)):
+            labels_for[labels.name] = control
     for tag in config.controls:
         shown = config.objects.get(tag.to_name)
         on = f" on <{shown.tag}> {shown.source.value}" if shown else ""

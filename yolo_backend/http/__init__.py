@@ -1,1 +1,1 @@
-"""Every connection that leaves this process, and which servers it may go to."""
+"""All connections that leave this process, and the servers that they may go to."""

@@ -1,4 +1,4 @@
-"""Which servers may be asked: by the name that was written, and by the address that a connection really goes to."""
+"""Which servers may be contacted: by their name in the URL, and by the address that a connection really goes to."""
 
 from __future__ import annotations
 
@@ -10,58 +10,58 @@ from yolo_backend.settings.hosts import Hosts, Origin
 
 Address = IPv4Address | IPv6Address
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-# In these an IPv6 address stands for an IPv4 address: translated, tunnelled, or written in an old way.
+# Networks of IPv6 addresses that stand for IPv4 addresses: translated, and an old notation.
 _TRANSLATED = IPv6Network("64:ff9b::/96")
 _COMPATIBLE = IPv6Network("::/96")
-# Not of the public Internet, though not every Python version knows it; the first is one cloud's own, for its machines.
+# Not of the public Internet, though not every version of Python knows that. The first is a cloud's own, for its machines.
 _SPECIAL = tuple(
     map(ip_network, ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "3fff::/20"))
 )
 
 
 def check(hosts: Hosts, origin: Origin, address: str) -> None:
-    """Let an address pass at which a server is about to be asked.
+    """Check the address of a server before it is contacted.
 
     Args:
-        hosts: the servers that may be asked.
-        origin: of the server.
-        address: IPv4 or IPv6, in any spelling that a resolver gives.
+        hosts: The servers that may be contacted.
+        origin: Of the server.
+        address: IPv4 or IPv6, in any notation of a resolver.
 
     Raises:
-        MediaError: it may not be asked; what the operator can do about it.
+        MediaError: it may not be contacted; what the operator can do about it.
     """
     if hosts.vouch_for(origin):
         return
-    found = _plain(ip_address(address))
-    if hosts.public and is_public(found):
+    effective = _plain(ip_address(address))
+    if hosts.public and is_public(effective):
         return
-    if any(allowed in (None, origin[2]) and found in network for network, allowed in hosts.networks):
+    if any(port in (None, origin[2]) and effective in network for network, port in hosts.networks):
         return
-    raise MediaError(_refusal(hosts, origin, found))
+    raise MediaError(_refusal(hosts, origin, effective))
 
 
 def _refusal(hosts: Hosts, origin: Origin, address: Address) -> str:
     scheme, host, port = origin
     at = host if host == str(address) else f"{host} is {address}, which"
     shown = f"[{host}]" if ":" in host else host
-    remedy = f"add {shown}:{port} to MEDIA_HOSTS if it may be asked"
+    remedy = f"add {shown}:{port} to MEDIA_HOSTS if it may be contacted"
     if hosts.label_studio is None or hosts.label_studio[1] == host:
         remedy = f"if this is your Label Studio, set LABEL_STUDIO_URL to {scheme}://{shown}:{port}; else {remedy}"
-    return f"{at} is {kind_of_address(address)}, and MEDIA_HOSTS doesn't allow it: {remedy}"
+    return f"{at} is {describe_address(address)}, and MEDIA_HOSTS doesn't allow it: {remedy}"
 
 
 def addresses(host: str, port: int) -> list[str]:
-    """Return the addresses of a host name, without repeats, as the system's resolver gives them.
+    """Return the addresses of a host name, in the resolver's order and each once.
 
     Raises:
-        OSError: it is unknown.
+        OSError: the name is unknown.
     """
-    found = socket.getaddrinfo(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+    resolved = socket.getaddrinfo(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in resolved))
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address is one of the public Internet's, for one server."""
+    """Tell whether an address belongs to a single server on the public Internet."""
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
     if any(address in network for network in _SPECIAL):
@@ -69,8 +69,8 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-def kind_of_address(address: Address) -> str:
-    """Say in words what an address is."""
+def describe_address(address: Address) -> str:
+    """Return what kind of address this is, with its article."""
     kinds = {
         "a loopback address": address.is_loopback,
         "a link-local address": address.is_link_local,

@@ -1,7 +1,7 @@
-"""One HTTP request to another server, under a deadline, with errors that are safe to print.
+"""HTTP requests to other servers, each under a deadline, with errors that are safe to print.
 
-Everything that this service sends to another server goes through ``send``, and the address of every connection that is
-made for it through ``Hosts.check``: after the name was resolved, so that it is the address that is really used.
+All requests of this service go through ``send``. The address of every connection is checked after its name was resolved,
+so that it is the address that is really used.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_auth_from_url
 
 from yolo_backend.errors import MediaError
-from yolo_backend.http.connections import _NoAuth, _request, _session
-from yolo_backend.http.failures import _cause, _hint, reason
+from yolo_backend.http.connections import NoAuth, current_request, session_for
+from yolo_backend.http.failures import localhost_hint, reason, root_cause
 from yolo_backend.settings.hosts import DEFAULT_PORTS, Hosts, origin
 
 CHUNK = 256 * 1024  # bytes
 
-# They would log whole addresses, and a presigned address is a credential.
+# They log whole addresses, and a presigned address is a credential.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
-# Of http://us/er:password@host, what follows the first slash is a path.
+# A password in what urlsplit takes for a path: in http://us/er:password@host it begins at the first slash.
 _PASSWORD = re.compile("/[^/]*:[^/]*@")
 
 
 def canonical(url: str) -> str:
-    """Return ``url`` as it will be sent, quoted and normalised, so that checks see what the connection sees.
+    """Return ``url`` as it will be sent, quoted and normalised, so that checks and the connection see the same address.
 
     Raises:
         MediaError: it is no http or https address.
@@ -49,15 +49,15 @@ def canonical(url: str) -> str:
             raise ValueError
         origin(prepared.url)
     except ValueError:  # what requests and urllib3 raise here are ValueErrors too; their text would hold the query
-        raise MediaError(f"{public(url)}: not an http(s) address that can be opened") from None
+        raise MediaError(f"{redacted(url)}: not an http(s) address that can be opened") from None
     return prepared.url
 
 
-def public(url: str) -> str:
-    """Return ``url`` as it may be shown: without credentials, query and fragment."""
+def redacted(url: str) -> str:
+    """Return ``url`` for messages and logs: without credentials, query and fragment."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # of http://user:pa/ss@host the password would stay
+        _ = parts.port  # not a number in http://user:pa/ss@host, whose password would stay
     except ValueError:
         return "a malformed address"
     path = _PASSWORD.sub("/", parts.path)
@@ -65,7 +65,7 @@ def public(url: str) -> str:
 
 
 def shortened(text: str, limit: int = 200) -> str:
-    """Return ``text`` on one line and at most ``limit`` characters long."""
+    """Return ``text`` on one line, cut to ``limit`` characters."""
     text = "".join(character if character.isprintable() else "�" for character in text)
     return text if len(text) <= limit else f"{text[: limit - 30]}…{text[-29:]}"
 
@@ -79,37 +79,37 @@ def send(
     connect_timeout: float,
     deadline: float,
     json: object = None,
-    once: bool = False,
+    idempotent: bool = True,
 ) -> requests.Response:
-    """Send one request and return the response with its body unread; redirects are left to the caller.
+    """Send a request and return the response with its body unread; redirects are left to the caller.
 
     Args:
-        method: GET or POST.
+        method: Such as GET or POST.
         url: As ``canonical`` returns it. A user name and password in it are sent by basic auth, unless ``headers``
-            hold an ``Authorization``.
-        hosts: The servers that may be asked.
+            have an ``Authorization``.
+        hosts: The servers that may be contacted.
         headers: The request's own headers.
         connect_timeout: Seconds for the connection.
-        deadline: ``time.monotonic()`` by which the whole answer, headers and body, must be here.
-        json: What to send as the body.
-        once: Don't try again on a kept connection that broke: the request might be carried out twice.
+        deadline: ``time.monotonic()`` by which the whole answer, headers and body, must have arrived.
+        json: The body, to be sent as JSON.
+        idempotent: The request may be sent again if a kept connection breaks: it does no harm if it is carried out twice.
 
     Raises:
-        MediaError: no answer, or the server may not be asked; the reason in words.
+        MediaError: no answer, or the server may not be contacted; the reason in words.
     """
     user, password = get_auth_from_url(url)
     parts = urlsplit(url)
     bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    auth: AuthBase = _NoAuth()
+    auth: AuthBase = NoAuth()
     if (user or password) and "Authorization" not in headers:
         auth = HTTPBasicAuth(user.encode(), password.encode())
-    for last_try in (True,) if once else (False, True):
+    for is_last in (False, True) if idempotent else (True,):
         remaining = deadline - time.monotonic()
         if remaining <= 0:
-            raise MediaError(f"{public(url)}: took longer than DOWNLOAD_TIMEOUT allows")
-        _request.deadline, _request.hosts, _request.origin = deadline, hosts, origin(bare)
+            raise MediaError(f"{redacted(url)}: took longer than DOWNLOAD_TIMEOUT allows")
+        current_request.deadline, current_request.hosts, current_request.origin = deadline, hosts, origin(bare)
         try:
-            return _session(hosts).request(
+            return session_for(hosts).request(
                 method,
                 bare,
                 headers=dict(headers),
@@ -120,12 +120,14 @@ def send(
                 stream=True,
             )
         except MediaError as error:
-            raise MediaError(f"{public(url)}: {error}") from None
+            raise MediaError(f"{redacted(url)}: {error}") from None
         except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:  # requests' own are OSErrors
             # A server may close a kept connection at the moment that it is used again; that is no failure.
-            dropped = isinstance(_cause(error), (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected))
-            if last_try or not dropped:
-                raise MediaError(f"{public(url)}: {reason(error)}{_hint(error, bare)}") from None
+            dropped = isinstance(
+                root_cause(error), (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected)
+            )
+            if is_last or not dropped:
+                raise MediaError(f"{redacted(url)}: {reason(error)}{localhost_hint(error, bare)}") from None
     raise AssertionError("unreachable")
 
 
@@ -138,4 +140,4 @@ def chunks(response: requests.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_content(CHUNK)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise MediaError(f"{public(response.url)}: {reason(error)}") from None
+        raise MediaError(f"{redacted(response.url)}: {reason(error)}") from None

@@ -1,4 +1,4 @@
-"""Connections to checked addresses, whose reads keep to the deadline of their request."""
+"""Connections to checked addresses, whose reads end at the deadline of their request."""
 
 from __future__ import annotations
 
@@ -19,38 +19,40 @@ from requests.utils import select_proxy
 
 from yolo_backend.errors import MediaError
 from yolo_backend.http.allowlist import addresses, check
-from yolo_backend.settings.hosts import DEFAULT_PORTS, Hosts
+from yolo_backend.settings.hosts import DEFAULT_PORTS, Hosts, Origin
 
 CONNECTIONS_PER_HOST = 64
-_request = threading.local()
+current_request = threading.local()
+"""The deadline, allowed hosts and origin of the request that this thread is sending."""
 
 
-class _NoAuth(AuthBase):
-    """Without an ``auth``, requests would look for credentials in the user's .netrc."""
+class NoAuth(AuthBase):
+    """Sends no credentials. Without any ``auth``, requests would look for some in the user's .netrc."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Leave the request as it is."""
         return request
 
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Redirects are the caller's: requests would read the whole body and prepare the next request all the same."""
+        """Leave redirects to the caller: requests would read the whole body and prepare the next request in any case."""
 
 
 @lru_cache(maxsize=16)
-def _session(hosts: Hosts) -> requests.Session:
-    """Return the session whose connections were all made to ``hosts``; a service has one."""
+def session_for(hosts: Hosts) -> requests.Session:
+    """Return the session with the connections that were checked for ``hosts``; a service has one."""
     session = _Session()
-    # Compressed answers would make the size limit a limit on something else.
+    # The limit on the size of an answer is for its real size, not the compressed one.
     session.headers.update({"User-Agent": "yolo-backend", "Accept": "*/*", "Accept-Encoding": "identity"})
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # shared by all projects: remembers nothing
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # shared by all projects: keeps no cookies
     for scheme in DEFAULT_PORTS:
         session.mount(f"{scheme}://", _Adapter(pool_connections=32, pool_maxsize=CONNECTIONS_PER_HOST))
     return session
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads a socket until a deadline: the timeout of the socket itself starts anew with every byte that arrives."""
+    """Reads a socket until a deadline; the timeout of the socket itself restarts with every byte."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection = connection
@@ -73,13 +75,13 @@ class _TimedReader(io.RawIOBase):
 
 
 class _TimedFiles:
-    """Stands for a socket where ``http.client`` makes the file that it reads headers and body from."""
+    """Replaces a socket when ``http.client`` makes the file from which it reads headers and body."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._connection, _request.deadline), buffer_size=64 * 1024)
+        return io.BufferedReader(_TimedReader(self._connection, current_request.deadline), buffer_size=64 * 1024)
 
 
 class _TimedResponse(http.client.HTTPResponse):
@@ -88,20 +90,20 @@ class _TimedResponse(http.client.HTTPResponse):
 
 
 def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
-    """Connect to the first address of a server that may be asked and answers, within the deadline of the request."""
+    """Connect to the first address of a server that is allowed and answers, within the deadline of the request."""
     host, port = connection._dns_host, connection.port
     try:
-        found = addresses(host, port)
+        resolved = addresses(host, port)
     except socket.gaierror as error:
         raise urllib3.exceptions.NameResolutionError(host, connection, error) from error
     refusal: MediaError | None = None
     failure: Exception | None = None
-    for address in found:
+    for address in resolved:
         try:
-            # A proxy was named by the operator; what it is asked for is checked by the adapter.
+            # A proxy was named by the operator; the adapter checks the server behind it.
             if connection.proxy is None:
-                check(_request.hosts, _request.origin, address)
-            remaining = _request.deadline - time.monotonic()
+                check(current_request.hosts, current_request.origin, address)
+            remaining = current_request.deadline - time.monotonic()
             if remaining <= 0:
                 raise TimeoutError
             return urllib3.util.connection.create_connection(
@@ -157,21 +159,21 @@ class _Adapter(HTTPAdapter):
         return manager
 
     def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
-        """Check what a proxy is asked for here, since it makes the connection by itself."""
+        """Check the server behind a proxy here, since the proxy makes the connection by itself."""
         if select_proxy(request.url, proxies):
-            _check_for_proxy(_request.hosts, _request.origin)
+            _check_behind_proxy(current_request.hosts, current_request.origin)
         return super().get_connection_with_tls_context(request, verify, proxies, cert)
 
 
-def _check_for_proxy(hosts: Hosts, asked: tuple[str, str, int]) -> None:
-    if hosts.vouch_for(asked):
+def _check_behind_proxy(hosts: Hosts, origin: Origin) -> None:
+    if hosts.vouch_for(origin):
         return
-    _, host, port = asked
+    _, host, port = origin
     try:
-        found = addresses(host, port)
+        resolved = addresses(host, port)
     except OSError:
         raise MediaError(
             f"the proxy would connect to {host}, whose address can't be checked here: add {host} to MEDIA_HOSTS"
         ) from None
-    for address in found:
-        check(hosts, asked, address)
+    for address in resolved:
+        check(hosts, origin, address)

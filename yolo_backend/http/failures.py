@@ -1,4 +1,4 @@
-"""Why a request failed, in words that are safe to print."""
+"""Reasons why a request failed, in words that are safe to print."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import urllib3
 from yolo_backend.settings.hosts import origin
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-UNKNOWN_CA = frozenset({18, 19, 20, 21})  # OpenSSL's numbers of what is wrong with a certificate
-NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})  # where something else than TLS is answered
+UNKNOWN_CA = frozenset({18, 19, 20, 21})  # OpenSSL's error numbers
+NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})  # of servers that answer without TLS
 
 
 def reason(error: BaseException) -> str:
-    """Say why a request failed, without the address: the text of the exception holds its query."""
-    cause = _cause(error)
+    """Return why a request failed, without the address: the text of the exception holds its query."""
+    cause = root_cause(error)
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy can't be used ({type(cause).__name__})"
     if isinstance(cause, socket.gaierror):
@@ -63,12 +63,13 @@ def _tls_reason(error: ssl.SSLError) -> str:
     return f"REQUESTS_CA_BUNDLE can't be used: {words}" if error.library in ("X509", "PEM") else words
 
 
-def _hint(error: BaseException, url: str) -> str:
-    refused = isinstance(_cause(error), ConnectionRefusedError)
+def localhost_hint(error: BaseException, url: str) -> str:
+    """Return a hint for a container whose own localhost refuses the connection, else an empty string."""
+    refused = isinstance(root_cause(error), ConnectionRefusedError)
     return "; in a container, localhost is the container itself" if refused and origin(url)[1] in LOOPBACK else ""
 
 
-def _cause(error: BaseException) -> BaseException:
+def root_cause(error: BaseException) -> BaseException:
     """Return the error underneath the layers that requests and urllib3 wrap around it."""
     while True:
         wrapped = [item for item in (getattr(error, "reason", None), *error.args) if isinstance(item, BaseException)]

@@ -1,4 +1,4 @@
-"""The Label Studio server as this service knows it: its address, its credentials, and whom they may be shown to."""
+"""The Label Studio server: its address, its credentials, which no other server may see, and calls of its API."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from yolo_backend.errors import LabelStudioAwayError, LabelStudioError, MediaError
-from yolo_backend.http.client import canonical, chunks, public, send, shortened
+from yolo_backend.http.client import canonical, chunks, redacted, send, shortened
 from yolo_backend.label_studio.credentials import ADVICE, SETUP_TOKEN, Credential, credential_for, warn_once
 from yolo_backend.settings import Settings
-from yolo_backend.settings.hosts import Hosts, origin
+from yolo_backend.settings.hosts import Hosts
+from yolo_backend.settings.hosts import origin as origin_of
 
 logger = logging.getLogger(__name__)
 
@@ -29,40 +30,40 @@ class LabelStudio:
     """One Label Studio server, as one request sees it."""
 
     url: str | None
-    """Base address without a trailing slash, with the sub-path if it has one; ``None`` if nobody said it."""
+    """Base address without a trailing slash, with the sub-path if it has one; ``None`` if it is unknown."""
     credential: Credential | None = field(default=None, repr=False)
     hosts: Hosts = field(default=Hosts(public=True), repr=False)
-    """The servers that may be asked: that this is Label Studio's address may be no more than what somebody said."""
+    """The servers that may be contacted: ``url`` may come from anybody who can reach this service."""
 
     @classmethod
     def from_settings(cls, settings: Settings, *, hostname: object = None, access_token: object = None) -> LabelStudio:
-        """Return the server that the settings name, else the one that connected.
+        """Return the server of the settings, else that of a project's last ``/setup``.
 
-        The key of the settings is for ``LABEL_STUDIO_URL`` alone: anybody could hand over a hostname.
+        The key of the settings is for ``LABEL_STUDIO_URL`` alone: anybody could send a hostname to ``/setup``.
 
         Args:
             settings: The service's settings.
-            hostname: What ``/setup`` handed over; of any type, since it comes from outside.
-            access_token: The same.
+            hostname: From ``/setup``; of any type, since it comes from outside.
+            access_token: From ``/setup``; of any type, too.
         """
         key = settings.label_studio_api_key
-        secret, said_by = (key.get_secret_value() if key else ""), "LABEL_STUDIO_API_KEY"
-        if settings.label_studio_url is None and secret:
+        token, origin = (key.get_secret_value() if key else ""), "LABEL_STUDIO_API_KEY"
+        if settings.label_studio_url is None and token:
             warn_once("LABEL_STUDIO_API_KEY is not used: it is only sent to LABEL_STUDIO_URL, which is not set")
-            secret = ""
-        if not secret:
-            secret, said_by = (access_token if isinstance(access_token, str) else ""), SETUP_TOKEN
+            token = ""
+        if not token:
+            token, origin = (access_token if isinstance(access_token, str) else ""), SETUP_TOKEN
         url = _base_url(settings.label_studio_url or hostname)
         if url is None:
             return cls(url=None)
-        credential = credential_for(secret.strip(), said_by, url=url, settings=settings)
+        credential = credential_for(token.strip(), origin, url=url, settings=settings)
         return cls(url=url, credential=credential, hosts=settings.hosts)
 
     def owns(self, url: str) -> bool:
         """Tell whether ``url`` (absolute) is on this server: same scheme, host name and port."""
         try:
-            return self.url is not None and origin(url) == origin(self.url)
-        except ValueError:  # no address at all
+            return self.url is not None and origin_of(url) == origin_of(self.url)
+        except ValueError:  # not an address
             return False
 
     def address(self, path: str) -> str:
@@ -73,7 +74,7 @@ class LabelStudio:
         """
         if self.url is None:
             raise MediaError(
-                f"{public(path)} is a path on Label Studio, whose address is not known: set LABEL_STUDIO_URL"
+                f"{redacted(path)} is a path on Label Studio, whose address is not known: set LABEL_STUDIO_URL"
             )
         parts = urlsplit(self.url)
         if parts.path and path.startswith(f"{parts.path}/"):
@@ -87,11 +88,13 @@ class LabelStudio:
             MediaError: the server's address or the task's id isn't known.
         """
         if isinstance(task_id, bool) or not str(task_id).isdecimal():
-            raise MediaError(f"{public(uri)} can only be opened for a task with an id")
+            raise MediaError(f"{redacted(uri)} can only be opened for a task with an id")
         try:
             encoded = quote(base64.urlsafe_b64encode(uri.encode()).decode(), safe="")
         except UnicodeEncodeError:  # half a surrogate pair, which JSON can hold
-            raise MediaError(f"{public(uri)}: the address holds characters that are none") from None
+            raise MediaError(
+                f"{redacted(uri)}: the address holds half a surrogate pair, which is no character"
+            ) from None
         return self.address(f"/tasks/{task_id}/resolve/?fileuri={encoded}")
 
     def headers_for(self, url: str) -> dict[str, str]:
@@ -105,7 +108,7 @@ class LabelStudio:
         return {"Authorization": self.credential.authorization()}
 
     def renewed(self, headers: dict[str, str]) -> dict[str, str] | None:
-        """Return other headers in place of ``headers``, which the server refused; ``None`` if there are none.
+        """Return new headers instead of ``headers``, which the server refused; ``None`` if there are none.
 
         Raises:
             MediaError: a personal access token can't be exchanged.
@@ -116,7 +119,7 @@ class LabelStudio:
         return {"Authorization": other} if other != headers["Authorization"] else None
 
     def call(self, method: str, path: str, body: object = None, *, timeout: float = CALL_TIMEOUT) -> tuple[int, Any]:
-        """Call Label Studio's API; return the status and the answer, from JSON where it is JSON.
+        """Call Label Studio's API; return the status and the answer, decoded if it is JSON.
 
         Raises:
             MediaError: no answer within ``timeout`` seconds, or no access token.
@@ -124,7 +127,7 @@ class LabelStudio:
         url = self.address(path)
         deadline = time.monotonic() + timeout
         headers = self.headers_for(url)
-        ask = partial(
+        request = partial(
             send,
             method,
             url,
@@ -132,12 +135,12 @@ class LabelStudio:
             connect_timeout=CALL_TIMEOUT / 4,
             deadline=deadline,
             json=body,
-            once=method != "GET",
+            idempotent=method == "GET",
         )
-        response = ask(headers=headers)
+        response = request(headers=headers)
         if response.status_code == 401 and (renewed := self.renewed(headers)):
             response.close()
-            response = ask(headers=renewed)
+            response = request(headers=renewed)
         with response:
             text = b"".join(chunks(response))
         try:
@@ -146,10 +149,10 @@ class LabelStudio:
             return response.status_code, shortened(text.decode(errors="replace"))
 
     def ask(self, method: str, path: str, body: object = None, *, timeout: float = CALL_TIMEOUT) -> Any:
-        """Call Label Studio's API, and return the answer to a call that was successful.
+        """Call Label Studio's API and return the answer of a successful call.
 
         Raises:
-            LabelStudioAwayError: it can't be reached or has trouble of its own; later it may go well.
+            LabelStudioAwayError: it can't be reached or has trouble of its own; the same call may succeed later.
             LabelStudioError: it refuses.
         """
         try:
@@ -165,21 +168,21 @@ class LabelStudio:
         raise LabelStudioError(f"Label Studio answered {status}: {shortened(_detail(answer))}", status=status)
 
     def advice(self) -> str:
-        """Say what helps when this server refused to open something."""
+        """Return what to do when this server refuses to open something."""
         if self.credential is None:
             return f"no token is set here and Label Studio sent none: {ADVICE}"
         return self.credential.advice
 
 
 def _detail(answer: Any) -> str:
-    """Return what an answer says is wrong, without what Label Studio puts around it."""
+    """Return the message of a refusal, without Label Studio's envelope."""
     if isinstance(answer, Mapping):
         return str(answer.get("validation_errors") or answer.get("detail") or answer)
     return str(answer)
 
 
 def _base_url(address: object) -> str | None:
-    """Return the setting, or what ``/setup`` handed over, as a base address; ``None`` if it is none."""
+    """Return the setting, or the hostname of ``/setup``, as a base address; ``None`` if it is none."""
     if not isinstance(address, str) or not address.strip():
         return None
     try:

@@ -14,7 +14,7 @@ from cachetools import LRUCache, cached
 from label_studio_ml.tokens import token_claims
 
 from yolo_backend.errors import MediaError
-from yolo_backend.http.client import canonical, chunks, public, send
+from yolo_backend.http.client import canonical, chunks, redacted, send
 from yolo_backend.settings import Settings
 from yolo_backend.settings.hosts import Hosts
 
@@ -100,7 +100,7 @@ class _Exchange:
             except MediaError as error:
                 self._access, self._failure, self._retry_at = "", str(error), time.monotonic() + RETRY_AFTER
                 raise
-            logger.debug("new access token from %s", public(self._url))
+            logger.debug("new access token from %s", redacted(self._url))
             self._failure = ""
             lifetime = _lifetime(self._access)
             # A token that is sent just before it expires arrives too late.
@@ -119,16 +119,16 @@ class _Exchange:
             deadline=deadline,
         ) as response:
             if response.is_redirect:
-                raise MediaError(f"{public(address)} redirects: set LABEL_STUDIO_URL to the address that it leads to")
+                raise MediaError(f"{redacted(address)} redirects: set LABEL_STUDIO_URL to the address that it leads to")
             if response.status_code in (400, 401, 403):
                 raise MediaError(
-                    f"{public(address)}: {response.status_code}: Label Studio refuses the personal access token "
+                    f"{redacted(address)}: {response.status_code}: Label Studio refuses the personal access token "
                     "(expired, revoked or not its own): create another one under Account & Settings "
                     "and set LABEL_STUDIO_API_KEY to it"
                 )
             if response.status_code != 200:
                 raise MediaError(
-                    f"{public(address)}: {response.status_code} {response.reason}: no access token; "
+                    f"{redacted(address)}: {response.status_code} {response.reason}: no access token; "
                     "is LABEL_STUDIO_URL Label Studio's address, with its sub-path?"
                 )
             answer = b""
@@ -141,7 +141,7 @@ class _Exchange:
         except (ValueError, KeyError, TypeError):
             access = None
         if not isinstance(access, str) or not _is_sendable(access):
-            raise MediaError(f"{public(address)}: no access token in the answer; is LABEL_STUDIO_URL Label Studio's?")
+            raise MediaError(f"{redacted(address)}: no access token in the answer; is LABEL_STUDIO_URL Label Studio's?")
         return access
 
 

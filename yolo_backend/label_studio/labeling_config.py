@@ -1,4 +1,4 @@
-"""Labeling config XML -> the tags in it, as plain data."""
+"""Labeling config XML to its tags, as plain data."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ LABEL_TAGS = ("Label", "Choice")
 class Label:
     """One ``<Label>`` or ``<Choice>`` of a control tag.
 
-    ``value`` is what Label Studio stores: the ``alias`` where there is one. ``names`` are the names that a model's class
-    may have to be this label: what ``predicted_values`` lists, else the label's own. ``path`` are the values from the
-    outermost label to this one, where labels are nested.
+    Attributes:
+        value: As Label Studio stores it: the ``alias`` where there is one.
+        names: Of the model's classes that stand for this label: those in ``predicted_values``, else the label's own.
+        path: For nested labels the values from the outermost label to this one.
+        attributes: Of the tag.
     """
 
     value: str
@@ -38,7 +40,9 @@ class Label:
 class Source:
     """Where in a task the data of an object tag is.
 
-    ``value`` is ``$key`` of the task's data, or the data itself; with ``pages`` it is a list of which each item is a page.
+    Attributes:
+        value: ``$key`` of the task's data, or the data itself.
+        pages: The data is a list with an item for each page.
     """
 
     value: str
@@ -88,15 +92,15 @@ class LabelingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much a labeling config may hold; the defaults are those of the settings of the same names."""
+    """The limits of a labeling config; the defaults are those of the settings of the same names."""
 
     max_config_kb: float = 1000
     max_controls: int = 100
     max_labels: int = 5000
 
 
-class _WithoutDoctype(ElementTree.TreeBuilder):
-    """Ends at a DOCTYPE, before anything is read that it declares: entities and what is outside of the document."""
+class _DoctypeRefusingBuilder(ElementTree.TreeBuilder):
+    """Stops at a DOCTYPE, before its declarations are read: they may define entities and name other files."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ConfigError("the labeling config has a DOCTYPE: remove it, Label Studio has no use for it")
@@ -106,7 +110,7 @@ def parse_labeling_config(xml: str, limits: Limits | None = None) -> LabelingCon
     """Read a labeling config.
 
     Raises:
-        ConfigError: ``xml`` is not well-formed, or holds more than the limits allow.
+        ConfigError: ``xml`` is not well-formed, or exceeds a limit.
     """
     limits = limits or Limits()
     if len(xml) > limits.max_config_kb * 1000:
@@ -117,7 +121,7 @@ def parse_labeling_config(xml: str, limits: Limits | None = None) -> LabelingCon
     if not xml:
         raise ConfigError("the labeling config is empty: choose a template or write one in the project's settings")
     try:
-        root = ElementTree.fromstring(xml, ElementTree.XMLParser(target=_WithoutDoctype()))
+        root = ElementTree.fromstring(xml, ElementTree.XMLParser(target=_DoctypeRefusingBuilder()))
         return _read(root, limits)
     except RecursionError:
         raise ConfigError("the labeling config is nested too deeply") from None

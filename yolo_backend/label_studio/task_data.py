@@ -1,4 +1,4 @@
-"""Which of a task's data an object tag shows."""
+"""The part of a task's data that an object tag shows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def task_value(task: Task, value: str) -> Any:
     """Return what an object tag shows for a task.
 
     Args:
-        task: as Label Studio sends it.
-        value: the tag's ``value``: ``$key`` of the task's data (``$a.b`` for nested data), else the data itself.
+        task: As Label Studio sends it.
+        value: The tag's ``value``: ``$key`` of the task's data (``$a.b`` for nested data), else the data itself.
 
     Raises:
         AbsentMediaError: the task's data has no such key.

@@ -1,7 +1,7 @@
-"""Which frame number Label Studio's editor has for a moment of a video.
+"""The frame numbers of Label Studio's editor.
 
 The editor knows nothing of a video's own frames: it counts in steps of 1/frameRate from 1, and seeks to a time for each
-number. What is on screen at that time is what people see there.
+number. People see the picture that is on screen at that time.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 DEFAULT_FRAME_RATE = 24.0
-"""What the editor uses where ``<Video frameRate>`` says nothing, whatever the video's own rate."""
+"""What the editor uses without ``<Video frameRate>``, whatever the video's own rate."""
 
 MOST_FRAMES_PER_SECOND = 1000.0
 
-# The editor brings a time to a multiple of this many seconds and adds as much, so as to land inside a picture.
+# The editor rounds a time to a multiple of this many seconds and adds as much, to land inside a picture.
 _SEEK_STEP = 0.002
 
 
@@ -24,8 +24,8 @@ def frame_rate(text: str | None, data: Mapping[str, Any]) -> float:
     """Return the rate that the editor reads from ``<Video frameRate>``, in frames per second.
 
     Args:
-        text: the attribute: a number, or ``$key`` of the task's data; below 1 it's seconds per frame.
-        data: of the task.
+        text: The attribute: a number, or ``$key`` of the task's data; below 1 it's seconds per frame.
+        data: Of the task.
     """
     value: Any = text
     if text is not None and text.startswith("$"):
@@ -43,19 +43,19 @@ def frame_rate(text: str | None, data: Mapping[str, Any]) -> float:
 
 @dataclass(frozen=True)
 class EditorFrames:
-    """The frame numbers of the editor at one frame rate."""
+    """The editor's frame numbers at one frame rate, in frames per second."""
 
     rate: float
 
     def shown(self, start: float, end: float) -> range:
-        """Return the numbers at which a picture is seen that is on screen from ``start`` to ``end`` seconds.
+        """Return the numbers that show a picture which is on screen from ``start`` to ``end`` seconds.
 
-        Empty if the editor steps over it, as it does where its rate is below the video's.
+        Empty if the editor skips the picture, as it does if its rate is below the video's.
         """
         return range(self._first_from(start), self._first_from(end))
 
     def count(self, duration: float) -> int:
-        """Return how many frames the editor counts in a video of so many seconds."""
+        """Return the number of frames that the editor counts in a video of this duration in seconds."""
         return max(1, _round(duration * self.rate))
 
     def time(self, number: int) -> float:
@@ -65,7 +65,7 @@ class EditorFrames:
     def _first_from(self, seconds: float) -> int:
         """Return the first number for which the editor seeks to this moment or a later one."""
         number = max(1, math.floor((seconds - 2 * _SEEK_STEP) * self.rate) + 1)
-        # Pictures' times come in fractions that floating-point numbers miss by a hair.
+        # Floating-point numbers miss the fractions of pictures' times by a hair.
         while self._sought(number) < seconds - 1e-6:
             number += 1
         return number

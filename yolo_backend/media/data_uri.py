@@ -27,7 +27,7 @@ def read(uri: str, *, max_bytes: int) -> bytes:
         _check_size(len(body) - 2 * body.count("%"), max_bytes)  # each %XX is one byte
         return unquote_to_bytes(body)
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can hold
-        raise MediaError("the data holds characters that are none") from None
+        raise MediaError("the data holds half a surrogate pair, which is no character") from None
 
 
 def _base64(text: str, max_bytes: int) -> bytes:

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from yolo_backend.errors import MediaError
-from yolo_backend.http.client import CHUNK, canonical, chunks, public, send, shortened
+from yolo_backend.http.client import CHUNK, canonical, chunks, redacted, send, shortened
 from yolo_backend.media.formats import is_web_page
 from yolo_backend.media.sources import OnDisk, Remote, is_local_files
 from yolo_backend.settings import Settings
@@ -112,13 +112,13 @@ def _target(response: requests.Response, url: str) -> str:
         return canonical(target)
     except MediaError:
         scheme = urlsplit(location).scheme if target else ""
-        raise MediaError(f"{public(url)}: redirects to {scheme or 'no'} address that can't be opened") from None
+        raise MediaError(f"{redacted(url)}: redirects to {scheme or 'no'} address that can't be opened") from None
 
 
 def _refusal(response: requests.Response, source: Remote, url: str, label_studio: LabelStudio, *, trusted: bool) -> str:
     status = shortened(f"{response.status_code} {response.reason}".strip())
     redirected = url != source.url
-    text = f"{source.name}: {public(url)}: {status}" if redirected else f"{source.name}: {status}"
+    text = f"{source.name}: {redacted(url)}: {status}" if redirected else f"{source.name}: {status}"
     if trusted and is_local_files(url) and response.status_code in (403, 404):
         if response.status_code == 403:
             return f"{text}: Label Studio opens local files if it is started with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true"

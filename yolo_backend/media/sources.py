@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from yolo_backend.errors import MediaError
-from yolo_backend.http.client import canonical, public, shortened
+from yolo_backend.http.client import canonical, redacted, shortened
 
 if TYPE_CHECKING:
     from yolo_backend.label_studio.client import LabelStudio
@@ -78,7 +78,7 @@ def locate(value: object, *, task_id: object, label_studio: LabelStudio, documen
             return found
         return Remote(url=url, name=_name(url))
     if scheme in CLOUD_SCHEMES:
-        return Remote(url=label_studio.resolve_address(value, task_id=task_id), name=public(value))
+        return Remote(url=label_studio.resolve_address(value, task_id=task_id), name=redacted(value))
     if len(scheme) > 1:  # one letter is a drive
         raise MediaError(f"{_cut(value)}: {scheme}: addresses are never opened")
     if value.startswith("//") or not value.startswith("/"):
@@ -107,7 +107,7 @@ def _local_path(url: str) -> str | None:
 def _name(url: str) -> str:
     path = _local_path(url)
     # The file's name is in the query there; it says more than the address, and it is no secret.
-    return public(url) if path is None else f"{public(url)} (d={shortened(path)})"
+    return redacted(url) if path is None else f"{redacted(url)} (d={shortened(path)})"
 
 
 def _local_file(url: str, label_studio: LabelStudio, document_root: Path | None) -> OnDisk | None:

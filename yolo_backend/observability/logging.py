@@ -13,9 +13,9 @@ from yolo_backend.observability.request_id import request_id
 from yolo_backend.settings import Settings
 
 OWN = ("yolo_backend", "label_studio_ml", "model", "werkzeug")
-"""Loggers whose records are taken from ``LOG_LEVEL`` on; of others, warnings."""
+"""Loggers to which ``LOG_LEVEL`` applies; the others log warnings only, or less."""
 
-# Line breaks and signs that turn a terminal's text around would let task data write lines of its own.
+# With line breaks, or signs that reverse the direction of text, task data could forge lines.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class _Formatter(logging.Formatter):
         text = self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
         if record.stack_info:
             text = f"{text}\n{record.stack_info}".strip()
-        # The end says what went wrong.
+        # The end has the reason.
         return self._redactor(text[-MAX_TRACEBACK:], MAX_TRACEBACK)
 
     def time(self, record: logging.LogRecord) -> str:
@@ -45,7 +45,7 @@ class _Formatter(logging.Formatter):
 
 
 class TextFormatter(_Formatter):
-    """For people. Each line of a traceback has the request's id too, so that a search for it finds all of them."""
+    """Lines for people. Each line of a traceback has the request's id too, so that a search for the id finds all lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the lines of a record."""
@@ -56,7 +56,7 @@ class TextFormatter(_Formatter):
 
 
 class JSONFormatter(_Formatter):
-    """For programs: an object per line."""
+    """JSON for programs: an object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
@@ -80,7 +80,7 @@ _FORMATTERS: dict[str, type[_Formatter]] = {"text": TextFormatter, "json": JSONF
 
 
 def formatter(settings: Settings) -> logging.Formatter:
-    """Return how records are written."""
+    """Return the formatter that the settings choose."""
     return _FORMATTERS[settings.log_format](Redactor(settings.secrets))
 
 
@@ -94,13 +94,13 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(name).setLevel(level)
 
 
-def catch_all() -> None:
-    """Log what Python would write to standard error by itself: warnings, and the ends of threads."""
+def log_stray_output() -> None:
+    """Log what Python itself would write to standard error: warnings, and exceptions that end threads."""
     logging.captureWarnings(True)
-    threading.excepthook = _log_end_of_thread
-    # A record that can't be written would be shown with all that is in it.
+    threading.excepthook = _log_thread_exception
+    # Python would print a record that can't be formatted, secrets included.
     logging.raiseExceptions = False
 
 
-def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+def _log_thread_exception(ended: threading.ExceptHookArgs) -> None:
     logger.error("The thread %s has ended", ended.thread.name if ended.thread else "?", exc_info=ended.exc_value)

@@ -49,7 +49,7 @@ def _counter(name: str, meaning: str, *labels: str) -> Counter:
 
 
 def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
-    """Return a gauge that is the sum over the workers that live."""
+    """Return a gauge that is summed over the living workers."""
     return Gauge(f"yolo_backend_{name}", meaning, labels, registry=registry, multiprocess_mode="livesum")
 
 
@@ -101,7 +101,7 @@ predictions_posted = _counter(
 )
 post_retries = _counter("post_retries_total", "Posts that failed and are tried again.")
 
-# Known from the start, so that a first failure is an increase.
+# Present from the start, so that Prometheus sees the first failure as an increase.
 for _reason in (*_REASONS.values(), _FAULT):
     tasks.labels("failed", _reason)
 tasks.labels("predicted", "")
@@ -130,7 +130,7 @@ _kinds_seen: set[tuple[str, str]] = set()
 
 
 def models_in_memory(kinds: Iterable[tuple[str, str, int]]) -> None:
-    """Set what is in memory: of each model the YOLO task, the runtime and the bytes of its weights."""
+    """Set the gauges of loaded models: of each model the YOLO task, the runtime and the bytes of its weights."""
     models: collections.Counter[tuple[str, str]] = collections.Counter()
     memory: collections.Counter[tuple[str, str]] = collections.Counter()
     for task, runtime, size in kinds:
@@ -154,7 +154,7 @@ def exposition() -> Response:
 
 
 def measure(app: Flask) -> None:
-    """Serve ``/metrics``, and measure every request to an application."""
+    """Serve ``/metrics``, and measure every request of an application."""
     app.view_functions[ROUTE] = exposition
     info.labels(
         version=__version__,

@@ -1,6 +1,6 @@
 """Text without secrets.
 
-What is logged is written with care; this is the net below it, for what other libraries and exceptions say.
+The service's own messages are written with care; this is the safety net for those of libraries and exceptions.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ MAX_TRACEBACK = 20_000
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        # What is no HTTP, as gunicorn shows it.
+        # Garbage instead of HTTP, as gunicorn quotes it.
         (r"(Invalid request from ip=[^'\"]{0,200})['\"].*", rf"\1{HIDDEN}"),
         # Image content: data: URIs, long base64, bytes as Python shows them.
         (r"(?i)\b(data:[\w/+.-]{0,100}(?:;[\w=.-]{1,100}){0,5},)(?!…\s)[^\s'\"<>]+", rf"\1{HIDDEN}"),
         (r"[A-Za-z0-9+/_-]{200,}={0,2}", HIDDEN),
         (r"(?:\\x[0-9a-f]{2}[^\\\s]{0,8}){12,}", HIDDEN),
-        # Headers, as they are sent and as a dict shows them, to the end of the line; and what is in them.
+        # Headers, as they are sent and as a dict shows them, to the end of the line; and their values alone.
         (r"(?i)\b((?:proxy-)?authorization|x-api-key|(?:set-)?cookie)\b(['\"]?\s*[:=])[^\r\n]+", rf"\1\2 {HIDDEN}"),
         (r"\b(Token|Bearer|Basic|Digest) (?=[^\s]{0,500}[\d=])[\w.~+/=:-]{8,}", rf"\1 {HIDDEN}"),
         # JSON and forms.
@@ -42,18 +42,18 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 
 class Redactor:
-    """Takes secrets out of text: those that are known word by word, and what looks like one."""
+    """Removes secrets from text: known words, and everything that looks like a secret."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        """Know some secrets, such as `Settings.secrets`."""
-        # A shorter one would take letters out of other words.
+        """Take the known secrets, such as `Settings.secrets`."""
+        # A shorter one would be found inside of other words.
         self._words = sorted((word for word in set(secrets) if len(word) >= 4), key=len, reverse=True)
 
     def __call__(self, text: str, limit: int = MAX_MESSAGE) -> str:
-        """Return the text without secrets, and no longer than ``limit`` characters."""
+        """Return the text without secrets, cut to ``limit`` characters."""
         length = len(text)
         if length > 4 * limit:
-            # At a space, since half a secret doesn't look like one.
+            # Cut at a space, since half a secret doesn't look like one.
             text = text[: 4 * limit].rpartition(" ")[0] or text[: 4 * limit]
         for word in self._words:
             text = text.replace(word, HIDDEN)

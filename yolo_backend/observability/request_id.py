@@ -1,4 +1,4 @@
-"""Which request a line of the log belongs to, also in the threads that work for it."""
+"""The id of the current request, for every line of the log, also in the threads that work for the request."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Result = TypeVar("Result")
 
 
 def identify_requests(app: Flask) -> None:
-    """Give each request the id that it brings, or a new one, before anything else looks at it; the answer has it too.
+    """Give each request its own id from the header, or a new one, before anything else sees it; the answer has it too.
 
-    It stays when the request has been answered, since gunicorn logs it after that; gunicorn.conf.py ends it.
+    The id outlives the answer, since gunicorn logs the request after that; ``gunicorn_hooks`` resets it.
     """
 
     def begin(_app: Flask, **_: object) -> None:
-        brought = request.headers.get(HEADER, "")
-        request_id.set(brought if _SANE.fullmatch(brought) else secrets.token_hex(8))
+        sent = request.headers.get(HEADER, "")
+        request_id.set(sent if _SANE.fullmatch(sent) else secrets.token_hex(8))
 
     def answer(response: Response) -> Response:
         response.headers[HEADER] = request_id.get()
@@ -41,7 +41,7 @@ def identify_requests(app: Flask) -> None:
 
 
 class ThreadPool(ThreadPoolExecutor):
-    """Threads that work for the request that gave them the work."""
+    """Threads that keep the request id of the thread that submitted the work."""
 
     def submit(
         self, fn: Callable[Parameters, Result], /, *args: Parameters.args, **kwargs: Parameters.kwargs

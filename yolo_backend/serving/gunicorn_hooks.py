@@ -14,7 +14,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from yolo_backend.observability.logging import catch_all, formatter
+from yolo_backend.observability.logging import formatter, log_stray_output
 from yolo_backend.observability.request_id import NONE, request_id
 from yolo_backend.settings import get_settings
 
@@ -53,7 +53,7 @@ def post_worker_init(worker: Any) -> None:
     from yolo_backend.observability import metrics
     from yolo_backend.serving.dispatcher import get_dispatcher
 
-    catch_all()
+    log_stray_output()
 
     def prepare() -> None:
         get_dispatcher().engine.models.prepare()

@@ -1,4 +1,4 @@
-"""The environment variables that are settings: their names, and reading them."""
+"""The settings' environment variables: their names, and reading them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MAX_SHOWN = 200  # characters of a value that is refused
 
 
 def environment_names(field: str) -> tuple[str, ...]:
-    """Return the environment variables that set ``field``: one, or several where there are aliases."""
+    """Return the environment variables that set ``field``, aliases included."""
     alias = Settings.model_fields[field].validation_alias
     return tuple(map(str, alias.choices)) if isinstance(alias, AliasChoices) else (field.upper(),)
 
 
 def environment_name(field: str) -> str:
-    """Return the first of them, which messages name."""
+    """Return the variable that messages name."""
     return environment_names(field)[0]
 
 
@@ -35,7 +35,7 @@ def load_settings() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        ConfigError: a value can't be used; one line that names each such variable.
+        ConfigError: values can't be used; a single line that names their variables.
     """
     try:
         settings = Settings()
@@ -47,7 +47,7 @@ def load_settings() -> Settings:
             reason = problem["msg"].removeprefix("Value error, ")
             if name == "device":
                 reason = "auto, cpu, mps, cuda or cuda:1 and so on is expected"
-            problems.append(f"{variable}={_shown(problem['input'])}: {reason}")
+            problems.append(f"{variable}={_printable(problem['input'])}: {reason}")
         raise ConfigError("; ".join(problems)) from None
     if bool(settings.basic_auth_user) != bool(settings.basic_auth_pass):
         missing = "BASIC_AUTH_PASS" if settings.basic_auth_user else "BASIC_AUTH_USER"
@@ -55,8 +55,8 @@ def load_settings() -> Settings:
     return settings
 
 
-def _shown(value: object) -> str:
-    """Return a value as it may be shown: an address without its user, password and query."""
+def _printable(value: object) -> str:
+    """Return a value for a message: addresses without user, password and query."""
     text = re.sub(r"\?.*", "?…'", re.sub("//.*@", "//", repr(value)))
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 

@@ -1,4 +1,4 @@
-"""Names of servers: which ones the setting MEDIA_HOSTS lists."""
+"""The servers that the setting MEDIA_HOSTS allows."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def origin(url: str) -> Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Hosts:
-    """The servers that may be asked. Made by `parse_hosts`.
+    """The servers that may be contacted. Made by `parse_hosts`.
 
     Attributes:
-        everything: every server.
-        public: every server at a public address.
-        names: with the port, or None for all ports; a name that starts with a dot stands for all names below it.
-        networks: addresses, with the port or None.
-        label_studio: the origin of the one server that is always allowed.
+        everything: Every server is allowed.
+        public: Every server at a public address is allowed.
+        names: With the port, or None for all ports; a name that starts with a dot stands for all names below it.
+        networks: Addresses, with the port or None.
+        label_studio: The origin of Label Studio, which is always allowed.
     """
 
     everything: bool = False
@@ -39,7 +39,7 @@ class Hosts:
     label_studio: Origin | None = None
 
     def vouch_for(self, origin: Origin) -> bool:
-        """Tell whether a server may be asked whatever its address is, since the operator has named it."""
+        """Tell whether a server is allowed at any address, since the operator has named it."""
         _, host, port = origin
         return (
             self.everything
@@ -55,9 +55,9 @@ def parse_hosts(text: str, label_studio: Origin | None = None) -> Hosts:
     """Read the setting ``MEDIA_HOSTS``: a list separated by commas.
 
     Args:
-        text: of ``public``, ``*``, ``none``, names (``*.example.com`` for all below), addresses and networks; names and
+        text: Of ``public``, ``*``, ``none``, names (``*.example.com`` for all below), addresses and networks; names and
             single addresses may have a port.
-        label_studio: where Label Studio is, by the settings.
+        label_studio: The origin of Label Studio in the settings.
 
     Raises:
         ValueError: an entry is none of these.

@@ -260,12 +260,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def hosts(self) -> Hosts:
-        """The servers that may be asked."""
+        """The servers that may be contacted."""
         return parse_hosts(self.media_hosts, origin(self.label_studio_url) if self.label_studio_url else None)
 
     @property
     def secrets(self) -> frozenset[str]:
-        """What no log may show: the key, the password, and the header that basic auth makes of it."""
+        """Words that no log may show: the key, the password, and the header that basic auth makes of it."""
         words = {secret.get_secret_value() for secret in (self.label_studio_api_key, self.basic_auth_pass) if secret}
         if self.basic_auth_pass is not None:
             pair = f"{self.basic_auth_user}:{self.basic_auth_pass.get_secret_value()}".encode()
