@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test e2e check audit fuzz bench lock format clean
+.PHONY: serve test e2e check audit fuzz bench lock version format clean
 
 serve: .venv/serve
 	$(BIN)/gunicorn -c gunicorn.conf.py _wsgi:app
@@ -40,6 +40,10 @@ LOCK := $(BIN)/uv pip compile --upgrade --universal --python-version 3.10 --gene
 lock: .venv/test
 	grep -v '^\./sdk' requirements.txt | $(LOCK) - sdk/pyproject.toml --output-file requirements.lock
 	grep -o 'hatchling>=[^"]*' sdk/pyproject.toml | $(LOCK) - --output-file requirements-build.lock
+
+# For tags of the image.
+version:
+	@sed -n 's/^__version__ = "\(.*\)"/\1/p' yolo_backend/__init__.py
 
 # Some twenty minutes: the tables of docs/performance.md.
 bench: .venv/test
