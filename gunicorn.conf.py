@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 # Wherever it is started from.
-chdir = str(Path(__file__).resolve().parent)
-sys.path.insert(0, chdir)
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 # Workers prove that they are alive through a file; memory is faster and always writable.
 worker_tmp_dir = "/dev/shm" if sys.platform == "linux" else None
@@ -26,7 +25,7 @@ from gunicorn.glogging import Logger
 from yolo_backend.errors import ConfigError
 from yolo_backend.observability.logging import catch_all, formatter
 from yolo_backend.observability.request_id import NONE, request_id
-from yolo_backend.settings import get_settings
+from yolo_backend.settings import WORKING_DIR, get_settings
 
 SPARE = 3  # seconds before gunicorn kills a worker that doesn't end
 
@@ -46,6 +45,7 @@ class Log(Logger):
             handler.setFormatter(formatter(settings))
 
 
+chdir = str(WORKING_DIR)
 logger_class = Log
 bind = f"0.0.0.0:{settings.port}"
 worker_class = "yolo_backend.serving.gunicorn_worker.Worker"
