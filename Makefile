@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test e2e check audit fuzz bench lock version format clean
+.PHONY: serve test e2e check audit fuzz bench docs lock version format clean
 
 serve: .venv/serve
 	$(BIN)/gunicorn -c gunicorn.conf.py _wsgi:app
@@ -50,6 +50,12 @@ bench: .venv/test
 	PYTHONPATH=. $(BIN)/python benchmarks/speed.py
 	PYTHONPATH=.:models $(BIN)/python benchmarks/tiles.py
 	PYTHONPATH=. $(BIN)/python benchmarks/handshakes.py
+
+# The parts of docs/ that are written from the code.
+docs: .venv/test
+	$(BIN)/python -m yolo_backend settings > docs/settings.md
+	PYTHONPATH=. $(BIN)/python tests/controls/test_docs.py
+	PYTHONPATH=. $(BIN)/python tests/test_architecture.py
 
 format: .venv/test
 	$(BIN)/ruff check --fix .
