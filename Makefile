@@ -2,10 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test e2e check audit fuzz bench docs lock version format clean
+.PHONY: serve quick test e2e check audit fuzz bench docs lock version format clean
 
 serve: .venv/serve
 	$(BIN)/gunicorn -c gunicorn.conf.py _wsgi:app
+
+# The rooms that need little time, and what the docs say of the code.
+quick: .venv/test
+	$(BIN)/python -m pytest --quiet tests/controls tests/http tests/label_studio tests/media tests/settings tests/test_*.py
 
 test: .venv/test
 	$(BIN)/python -m pytest
@@ -62,7 +66,7 @@ format: .venv/test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
