@@ -2,10 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test e2e check audit fuzz bench lock format clean
+.PHONY: serve quick test e2e check audit fuzz bench docs lock version format clean
 
 serve: .venv/serve
 	$(BIN)/gunicorn -c gunicorn.conf.py _wsgi:app
+
+# The rooms that need little time, and what the docs say of the code.
+quick: .venv/test
+	$(BIN)/python -m pytest --quiet tests/controls tests/http tests/label_studio tests/media tests/settings tests/test_*.py
 
 test: .venv/test
 	$(BIN)/python -m pytest
@@ -41,18 +45,28 @@ lock: .venv/test
 	grep -v '^\./sdk' requirements.txt | $(LOCK) - sdk/pyproject.toml --output-file requirements.lock
 	grep -o 'hatchling>=[^"]*' sdk/pyproject.toml | $(LOCK) - --output-file requirements-build.lock
 
+# For tags of the image.
+version:
+	@sed -n 's/^__version__ = "\(.*\)"/\1/p' yolo_backend/__init__.py
+
 # Some twenty minutes: the tables of docs/performance.md.
 bench: .venv/test
 	PYTHONPATH=. $(BIN)/python benchmarks/speed.py
 	PYTHONPATH=.:models $(BIN)/python benchmarks/tiles.py
 	PYTHONPATH=. $(BIN)/python benchmarks/handshakes.py
 
+# The parts of docs/ that are written from the code.
+docs: .venv/test
+	$(BIN)/python -m yolo_backend settings > docs/settings.md
+	PYTHONPATH=. $(BIN)/python tests/controls/test_docs.py
+	PYTHONPATH=. $(BIN)/python tests/test_architecture.py
+
 format: .venv/test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \

@@ -4,12 +4,11 @@ import sys
 from pathlib import Path
 
 # Wherever it is started from.
-chdir = str(Path(__file__).resolve().parent)
-sys.path.insert(0, chdir)
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from yolo_backend.errors import ConfigError
 from yolo_backend.serving import gunicorn_hooks
-from yolo_backend.settings import get_settings
+from yolo_backend.settings import WORKING_DIR, get_settings
 
 try:
     settings = get_settings()
@@ -17,6 +16,7 @@ except ConfigError as error:
     sys.exit(f"error: {error}")
 gunicorn_hooks.share_directory()
 
+chdir = str(WORKING_DIR)
 bind = f"0.0.0.0:{settings.port}"
 worker_class = "yolo_backend.serving.gunicorn_worker.Worker"
 workers = settings.workers

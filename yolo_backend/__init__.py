@@ -1,3 +1,3 @@
 """A Label Studio ML backend that pre-annotates with YOLO."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

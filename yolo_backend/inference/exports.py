@@ -25,7 +25,7 @@ from yolo_backend.inference.backends.openvino import OpenVINOBackend
 from yolo_backend.inference.library import ultralytics
 from yolo_backend.inference.staging import staging_directory
 from yolo_backend.inference.weights import sha256
-from yolo_backend.settings import PROJECT_DIR
+from yolo_backend.settings import WORKING_DIR
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def _run_export(weights: Path, digest: str, directory: Path, runtime: str) -> No
     command = [sys.executable, "-m", "yolo_backend.inference.exports", str(weights), digest, str(directory), runtime]
     done = subprocess.run(
         command,
-        cwd=PROJECT_DIR,
+        cwd=WORKING_DIR,
         capture_output=True,
         text=True,
         timeout=TIMEOUT,

@@ -7,4 +7,5 @@ from yolo_backend.settings.environment import settings_environment as settings_e
 from yolo_backend.settings.reference import settings_page as settings_page
 from yolo_backend.settings.schema import BUNDLED_MODELS as BUNDLED_MODELS
 from yolo_backend.settings.schema import PROJECT_DIR as PROJECT_DIR
+from yolo_backend.settings.schema import WORKING_DIR as WORKING_DIR
 from yolo_backend.settings.schema import Settings as Settings

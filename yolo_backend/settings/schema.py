@@ -17,7 +17,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from yolo_backend.settings.hosts import Hosts, origin, parse_hosts
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent.parent
+_PACKAGE = Path(__file__).resolve().parents[1]
+_IN_WHEEL = _PACKAGE / "_project"
+PROJECT_DIR = _IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent
+"""Where gunicorn.conf.py and the bundled weights are: this repository, or what an installed package has of it."""
+WORKING_DIR = Path.cwd() if PROJECT_DIR == _IN_WHEEL else PROJECT_DIR
+"""Where users keep weights and the service its data, unless settings say otherwise; the service's current directory."""
 BUNDLED_MODELS = PROJECT_DIR / "models"
 
 
@@ -139,10 +144,11 @@ class Settings(BaseSettings):
 
     # Models
     model_root: Path = Field(
-        BUNDLED_MODELS, description="Directory of your weights; `model_path` in a labeling config names a file in it."
+        WORKING_DIR / "models",
+        description="Directory of your weights; `model_path` in a labeling config names a file in it.",
     )
     model_dir: Path = Field(
-        PROJECT_DIR / "data",
+        WORKING_DIR / "data",
         description="Directory the service writes to: its caches, networks for OpenVINO, and debug pictures.",
     )
     default_detect_model: str = Field(
