@@ -226,6 +226,7 @@ QUIET = """
         (prediction,) = engine.predict(plan, [task], LabelStudio(url=None))
         found.append(prediction is not None and len(prediction.regions))
     import_openvino()
+    import onnxruntime
     atexit.register(lambda: print(json.dumps([found, asked])))  # when no thread is left
 """
 
@@ -233,7 +234,7 @@ QUIET = """
 def test_the_libraries_ask_nobody_and_start_nothing(root: Path) -> None:
     """They would list the machine's fonts, fetch one for names like bücher, and look for these weights under other names.
 
-    OpenVINO would report to its makers that it was imported.
+    OpenVINO and ONNX Runtime would report to their makers that they were imported, and keep an id in the home directory.
     """
     ultralytics()
     import torch
@@ -243,12 +244,17 @@ def test_the_libraries_ask_nobody_and_start_nothing(root: Path) -> None:
     model.names = {0: "bücher", 1: "bücherei"}
     torch.save(checkpoint, root / "yolov5s.pt")
     shutil.copy(DEMO, root / "it's.pt")
+    home = root / "home"
+    home.mkdir()
     command = [sys.executable, "-c", textwrap.dedent(QUIET), str(root), str(PROJECT_DIR / "examples" / "images")]
-    done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=PROJECT_DIR, env=os.environ | {"HOME": str(home)}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     found, asked = json.loads(done.stdout.splitlines()[-1])
     assert found == [2, 2, False], done.stderr
     assert asked == []
+    assert list(home.rglob("*")) == []
 
 
 def test_parameters_of_a_tracker_load_no_second_model(root: Path) -> None:

@@ -78,6 +78,7 @@ def _import() -> tuple[ModuleType, Callable[..., str]]:
         YOLO_OFFLINE="true",  # no reports to anyone, no search for updates; official weights are fetched all the same
         ULTRALYTICS_SAFE_LOAD="true",  # unpickle the known classes of models and nothing else
         YOLO_VERBOSE="false",
+        ORT_DISABLE_TELEMETRY="1",  # ONNX Runtime reports every import to its makers
     )
     os.environ.setdefault("YOLO_CONFIG_DIR", str(get_settings().model_dir))
     _silence_openvino()  # which the library imports to make a network
