@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.video.scores import CLIPS, predict, tracking_config
+from tests.support.scores import CLIPS, predict, tracking_config
 from yolo_backend.inference import ModelSpec
 from yolo_backend.inference.library import ultralytics
 from yolo_backend.pipeline.engine import Engine

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.video.scores import CLIPS, frame_iou, predict, score_regions, timeline_config, tracking_config, truth_of
+from tests.support.scores import CLIPS, frame_iou, predict, score_regions, timeline_config, tracking_config, truth_of
 from yolo_backend.inference.tracking import trackers
 from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import Settings

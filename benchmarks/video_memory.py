@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.video.clips import write_clip
-from tests.video.scores import CLIPS, LABELS, VIDEO, predict
+from tests.support.clips import write_clip
+from tests.support.scores import CLIPS, LABELS, VIDEO, predict
 from yolo_backend.media.video import read_frames
 from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import Settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,12 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-# The same runtime from the first prediction to the last, so that answers can be compared to the last digit.
-os.environ.setdefault("RUNTIME", "pytorch")
-# Read when the library is first imported, which some test modules do before the service does.
-os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "true")
-# The servers of the tests are on this machine, which nobody may ask by default.
-os.environ.setdefault("MEDIA_HOSTS", "*")
+from tests.support.networks import Networks
 
 
 @dataclass(frozen=True)
@@ -110,3 +104,8 @@ def make_web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], WebServer
 @pytest.fixture
 def web(make_web: Callable[[], WebServer]) -> WebServer:
     return make_web()
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Networks:
+    return Networks(tmp_path_factory.mktemp("networks"))

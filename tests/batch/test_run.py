@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from tests.conftest import WebServer
-from tests.label_studio.fake_server import FakeLabelStudio, reply
+from tests.support.fake_label_studio import FakeLabelStudio, reply
 from yolo_backend.batch import run as run_module
 from yolo_backend.batch.report import reasons
 from yolo_backend.batch.run import Report, Run

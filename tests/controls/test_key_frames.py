@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.video.drawn import drawn_box
+from tests.support.drawn import drawn_box
 from yolo_backend.controls.key_frames import KeyFrame, key_frames, simplify
 
 FRAMES = 100

@@ -4,15 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from ultralytics import YOLO
-from ultralytics.nn.tasks import ClassificationModel
 
-from tests.video.clips import write_clip
-from tests.video.scenes import BLANK
-from tests.video.scores import CLIPS, frame_iou, predict, timeline_config, truth_of
+from tests.support.clips import write_clip
+from tests.support.scenes import BLANK
+from tests.support.scores import CLIPS, frame_iou, predict, timeline_config, truth_of
 from yolo_backend.controls.timeline_labels import TimelineLabels
 from yolo_backend.inference import Detections
+from yolo_backend.inference.library import ultralytics
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media.video import Frame
 from yolo_backend.pipeline.engine import Engine
@@ -182,9 +180,13 @@ def test_several_tags_on_one_video_are_told_apart() -> None:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """Classifies by real inference with weights that were not trained: every class gets about a third."""
+    library = ultralytics()
+    import torch
+    from ultralytics.nn.tasks import ClassificationModel
+
     weights = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    yolo = YOLO("yolo11n-cls.yaml")
+    yolo = library.YOLO("yolo11n-cls.yaml")
     model = ClassificationModel("yolo11n-cls.yaml", nc=3, verbose=False)
     model.task, model.args, model.names = yolo.task, yolo.model.args, {0: "rain", 1: "snow", 2: "sun"}
     yolo.model = model

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.alike import alike
-from tests.video.clips import write_clip
-from tests.video.drawn import drawn_box
-from tests.video.scenes import BLANK, NAMES, Seen, moving, result
-from tests.video.scores import CLIPS, score_regions, truth_of
+from tests.support.alike import alike
+from tests.support.clips import write_clip
+from tests.support.drawn import drawn_box
+from tests.support.scenes import BLANK, NAMES, Seen, moving, result
+from tests.support.scores import CLIPS, score_regions, truth_of
 from yolo_backend.controls import VideoControl
 from yolo_backend.controls.video_rectangle import VideoRectangle
 from yolo_backend.inference.tracking import trackers

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.support.networks import Networks
 from yolo_backend.errors import WeightsError
 from yolo_backend.inference import Model, ModelSpec, ModelStore, PredictOptions, WeightsStore
 from yolo_backend.inference.backends import loading
@@ -32,11 +33,6 @@ from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR, Settings
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")
 OPTIONS = PredictOptions()
-
-
-@pytest.fixture(scope="session")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
-    return Exports(tmp_path_factory.mktemp("networks"))
 
 
 @pytest.fixture(scope="module")
@@ -63,34 +59,33 @@ def bundled(task: str) -> Path:
     return BUNDLED_MODELS / f"demo-{task}.pt"
 
 
-def in_pytorch(path: Path, exports: Exports) -> Model:
+def in_pytorch(path: Path, networks: Networks) -> Model:
     return Model(load_backend(path, "cpu", batch_size=8))
 
 
-def in_openvino(path: Path, exports: Exports) -> Model:
-    return Model(OpenVINOBackend(exports.make(path, sha256(path))))
+def in_openvino(path: Path, networks: Networks) -> Model:
+    return Model(OpenVINOBackend(networks.make(path)))
 
 
-def in_onnx_runtime(path: Path, exports: Exports) -> Model:
-    onnx = Exports(exports.directory, "onnx")
-    return Model(onnx.load(onnx.make(path, sha256(path))))
+def in_onnx_runtime(path: Path, networks: Networks) -> Model:
+    made = networks.make(path, "onnx")
+    return Model(Exports(made.parent, "onnx").load(made))
 
 
-def onnx_in_openvino(path: Path, exports: Exports) -> Model:
-    made = Exports(exports.directory, "onnx").make(path, sha256(path))
-    return Model(load_backend(made / ONNX_FILE, "cpu", batch_size=8))
+def onnx_in_openvino(path: Path, networks: Networks) -> Model:
+    return Model(load_backend(networks.make(path, "onnx") / ONNX_FILE, "cpu", batch_size=8))
 
 
 @pytest.mark.parametrize("load", [in_pytorch, in_openvino, in_onnx_runtime, onnx_in_openvino])
 @pytest.mark.parametrize("task", TASKS)
 def test_the_librarys_own_predictions(
     task: str,
-    load: Callable[[Path, Exports], Model],
-    exports: Exports,
+    load: Callable[[Path, Networks], Model],
+    networks: Networks,
     photos: list[np.ndarray],
     by_the_library: Callable[[str], list[Any]],
 ) -> None:
-    model = load(bundled(task), exports)
+    model = load(bundled(task), networks)
     by_library = by_the_library(task)
     assert (model.task, model.names) == (task, by_library[0].names)
     objects = 0
@@ -205,23 +200,23 @@ for thread in threads: thread.join()
 """
 
 
-def test_the_first_pictures_of_a_process_may_come_at_once(exports: Exports) -> None:
+def test_the_first_pictures_of_a_process_may_come_at_once(networks: Networks) -> None:
     """Else OpenVINO's package has one in four of such processes wait for ever."""
-    made = exports.make(bundled("detect"), sha256(bundled("detect")))
+    made = networks.make(bundled("detect"))
     for _ in range(6):
         subprocess.run([sys.executable, "-c", FIRST_USE, made, made], cwd=PROJECT_DIR, check=True, timeout=120)
 
 
-def test_exported_weights_are_weights(tmp_path: Path, exports: Exports, photos: list[np.ndarray]) -> None:
+def test_exported_weights_are_weights(tmp_path: Path, networks: Networks, photos: list[np.ndarray]) -> None:
     """A directory for OpenVINO under MODEL_ROOT is used as it is."""
-    made = exports.make(bundled("detect"), sha256(bundled("detect")))
+    made = networks.make(bundled("detect"))
     shutil.copytree(made, tmp_path / "mine_openvino_model")
     settings = Settings(model_root=tmp_path, model_dir=tmp_path / "data", device="cpu")
     weights = WeightsStore(settings)
     assert "mine_openvino_model" in weights.available()
     model = ModelStore(settings, weights).get(ModelSpec(weights="mine_openvino_model"))
     assert model.runtime == "openvino"
-    expected = in_openvino(bundled("detect"), exports).predict(photos, OPTIONS)
+    expected = in_openvino(bundled("detect"), networks).predict(photos, OPTIONS)
     for one, other in zip(model.predict(photos, OPTIONS), expected, strict=True):
         assert one.boxes == pytest.approx(other.boxes, abs=1)
     before = weights.digest("mine_openvino_model")
@@ -232,7 +227,7 @@ def test_exported_weights_are_weights(tmp_path: Path, exports: Exports, photos: 
     again = model.predict([photos[0][:, :200]], OPTIONS)
     file.write_bytes(b"")
     assert model.predict([photos[0][:200]], OPTIONS)
-    (one,), (other,) = again, in_openvino(bundled("detect"), exports).predict([photos[0][:, :200]], OPTIONS)
+    (one,), (other,) = again, in_openvino(bundled("detect"), networks).predict([photos[0][:, :200]], OPTIONS)
     assert one.boxes == pytest.approx(other.boxes, abs=1)
 
 
@@ -260,10 +255,10 @@ def test_weights_that_are_replaced_while_they_are_read(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("load", [in_pytorch, in_openvino, in_onnx_runtime, onnx_in_openvino])
 def test_another_input_size_is_one_in_every_runtime(
-    load: Callable[[Path, Exports], Model], exports: Exports, photos: list[np.ndarray]
+    load: Callable[[Path, Networks], Model], networks: Networks, photos: list[np.ndarray]
 ) -> None:
     library = ultralytics().YOLO(bundled("detect"))
-    found = load(bundled("detect"), exports).predict(photos[:6], replace(OPTIONS, imgsz=640))
+    found = load(bundled("detect"), networks).predict(photos[:6], replace(OPTIONS, imgsz=640))
     for photo, one in zip(photos, found, strict=False):
         expected = library.predict(photo, conf=0.25, iou=0.7, imgsz=640, device="cpu", verbose=False)[0].boxes
         order = np.argsort(-expected.conf.numpy(), kind="stable")
@@ -294,11 +289,10 @@ def test_what_a_format_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_pytorch_weights_run_in_onnx_runtime_where_asked(
-    tmp_path: Path, exports: Exports, photos: list[np.ndarray]
+    tmp_path: Path, networks: Networks, photos: list[np.ndarray]
 ) -> None:
-    onnx = Exports(exports.directory, "onnx")
-    onnx.make(bundled("detect"), sha256(bundled("detect")))
-    (tmp_path / "onnx").symlink_to(exports.directory)
+    networks.make(bundled("detect"), "onnx")
+    networks.give(tmp_path, "onnx")
     settings = Settings(model_dir=tmp_path, runtime="onnx", device="cpu")
     model = ModelStore(settings, WeightsStore(settings)).get(ModelSpec(weights="demo-detect.pt"))
     assert model.runtime == "onnx"
@@ -374,10 +368,10 @@ def test_pytorch_is_asked_for_a_gpu_where_there_may_be_one(tmp_path: Path, files
     assert _may_have_gpu(tmp_path) == (may_have or sys.platform != "linux")
 
 
-def test_a_process_that_finds_its_networks_does_without_pytorch(tmp_path: Path, exports: Exports) -> None:
+def test_a_process_that_finds_its_networks_does_without_pytorch(tmp_path: Path, networks: Networks) -> None:
     """It starts in a second, and takes a third of the memory."""
-    exports.make(bundled("detect"), sha256(bundled("detect")))
-    (tmp_path / "openvino").symlink_to(exports.directory)
+    networks.make(bundled("detect"))
+    networks.give(tmp_path)
     program = """
 import sys
 from yolo_backend.pipeline.engine import Engine

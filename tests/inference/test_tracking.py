@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from ultralytics.trackers.track import TRACKER_MAP
 
-from tests.video.scenes import BLANK, Seen, moving, rows
+from tests.support.scenes import BLANK, Seen, moving, rows
+from yolo_backend.inference.library import ultralytics
 from yolo_backend.inference.tracking import APPEARANCE, Parameter, Tracker, parameters_for, trackers
 
 
@@ -13,6 +13,9 @@ def followed(name: str, frames: list[list[Seen]], **given: Parameter) -> list[di
 
 
 def test_every_tracker_of_the_library_is_there_with_its_parameters() -> None:
+    ultralytics()
+    from ultralytics.trackers.track import TRACKER_MAP
+
     assert set(trackers()) == set(TRACKER_MAP)
     for parameters in trackers().values():
         assert {"track_high_thresh", "track_low_thresh", "new_track_thresh", "track_buffer"} < set(parameters)

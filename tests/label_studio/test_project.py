@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import WebServer
 from tests.e2e.processes import free_port
-from tests.label_studio.fake_server import FakeLabelStudio, Fault, hang_up, reply
+from tests.support.fake_label_studio import FakeLabelStudio, Fault, hang_up, reply
 from yolo_backend.errors import ConfigError, LabelStudioAwayError, LabelStudioError
 from yolo_backend.label_studio import project as project_module
 from yolo_backend.label_studio.client import LabelStudio

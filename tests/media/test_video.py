@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.video.clips import CFR_30, HEIGHT, NTSC, VFR, WIDTH, number_of, numbered, turned, write_clip
+from tests.support.clips import CFR_30, HEIGHT, NTSC, VFR, WIDTH, number_of, numbered, turned, write_clip
 from yolo_backend.errors import MediaError
 from yolo_backend.media.video import Frame, read_ahead, read_frames
 from yolo_backend.settings import PROJECT_DIR

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from ultralytics import YOLO
+
+from yolo_backend.inference.library import ultralytics
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "examples" / "images"
@@ -29,7 +30,7 @@ def weights_of(task: str) -> Path:
 
 @pytest.mark.parametrize("task", WEIGHTS)
 def test_weights_say_what_they_are(task: str) -> None:
-    model = YOLO(weights_of(task))
+    model = ultralytics().YOLO(weights_of(task))
     assert model.task == task
     assert model.names == WEIGHTS[task]
     assert model.overrides["imgsz"] in (224, 320, 416, 480)
@@ -86,7 +87,7 @@ def test_truth_is_about_the_images_as_shown() -> None:
 @pytest.mark.parametrize("threshold", [0.25, 0.5])
 def test_detector_finds_every_code_of_the_sample_images(threshold: float) -> None:
     """Every one with IoU of 0.8 or more and the right label; at most one false box per ten images."""
-    model = YOLO(weights_of("detect"))
+    model = ultralytics().YOLO(weights_of("detect"))
     false = 0
     for name, entry in truth().items():
         pixels = cv2.imread(str(IMAGES / name), cv2.IMREAD_COLOR)  # OpenCV turns by EXIF, as browsers do

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.alike import alike
 from tests.conftest import Asked, WebServer, answer
+from tests.support.alike import alike
 from yolo_backend.errors import MediaError
 from yolo_backend.inference import ModelSpec
 from yolo_backend.label_studio.client import LabelStudio

@@ -6,16 +6,18 @@ Importing it takes seconds and hundreds of megabytes, so nothing imports it befo
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 import os
 import pickle
 import re
+import sys
 import threading
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from yolo_backend.errors import WeightsError
 from yolo_backend.settings import get_settings
@@ -31,6 +33,12 @@ def ultralytics() -> ModuleType:
     """
     with _import_lock:
         return _import()[0]
+
+
+def import_openvino() -> ModuleType:
+    """Return OpenVINO's module, imported at the first call."""
+    _silence_openvino()
+    return importlib.import_module("openvino")
 
 
 def official_names() -> frozenset[str]:
@@ -70,8 +78,10 @@ def _import() -> tuple[ModuleType, Callable[..., str]]:
         YOLO_OFFLINE="true",  # no reports to anyone, no search for updates; official weights are fetched all the same
         ULTRALYTICS_SAFE_LOAD="true",  # unpickle the known classes of models and nothing else
         YOLO_VERBOSE="false",
+        ORT_DISABLE_TELEMETRY="1",  # ONNX Runtime reports every import to its makers
     )
     os.environ.setdefault("YOLO_CONFIG_DIR", str(get_settings().model_dir))
+    _silence_openvino()  # which the library imports to make a network
     import torch
     import ultralytics
     from ultralytics.utils import downloads, plotting
@@ -99,14 +109,25 @@ def _import() -> tuple[ModuleType, Callable[..., str]]:
     return ultralytics, fetch
 
 
+def _silence_openvino() -> None:
+    """Let OpenVINO not tell its makers of every import and conversion, which it does if it can import this package."""
+    cast(Any, sys.modules)["openvino_telemetry"] = None
+
+
 def _as_it_is(file: Any, *_: object, **__: object) -> str:
     return str(file)
 
 
 def _installed_font(_: object = None) -> str:
-    from matplotlib import font_manager
+    """Return the font that Matplotlib ships, which the library needs anyway.
 
-    return font_manager.findfont("DejaVu Sans")
+    Matplotlib isn't imported for it: its font manager would start ``fc-list`` to list the machine's fonts, take seconds, and
+    keep the list where the service may not write.
+    """
+    package = importlib.util.find_spec("matplotlib")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("matplotlib is not installed")
+    return str(Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
 
 
 def is_imported() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import logging
 import threading
@@ -15,7 +14,7 @@ from yolo_backend.inference.backends.base import Backend
 from yolo_backend.inference.backends.loading import load_backend
 from yolo_backend.inference.device import choose_device, is_surely_cpu
 from yolo_backend.inference.exports import Exports
-from yolo_backend.inference.library import is_imported, ultralytics
+from yolo_backend.inference.library import import_openvino, is_imported, ultralytics
 from yolo_backend.inference.model import Model
 from yolo_backend.inference.options import ModelSpec, PredictOptions
 from yolo_backend.inference.single_flight import SingleFlightLRU
@@ -56,7 +55,7 @@ class ModelStore:
         """
         cpu = is_surely_cpu(self._settings.device)
         if cpu and self._export_runtime("cpu") == "openvino" and self._exports.has_any():
-            importlib.import_module("openvino")  # now rather than at the first prediction
+            import_openvino()  # now rather than at the first prediction
         else:
             ultralytics()
         self._prepared.set()

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from yolo_backend.inference.backends.base import Backend, Outputs, _height_and_width
-from yolo_backend.inference.library import available_cores
+from yolo_backend.inference.library import available_cores, import_openvino
 from yolo_backend.inference.postprocess import ModelMetadata
 from yolo_backend.inference.single_flight import SingleFlightLRU
 
@@ -38,7 +38,7 @@ class OpenVINOBackend(Backend):
         Raises:
             Exception: of many kinds, if it is damaged.
         """
-        import openvino
+        openvino = import_openvino()
         from openvino.preprocess import ColorFormat, PrePostProcessor
 
         _learn_array_types(openvino)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tests.video.drawn import Box, drawn_box
+from tests.support.drawn import Box, drawn_box
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import PROJECT_DIR
