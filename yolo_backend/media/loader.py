@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from yolo_backend.errors import MediaError
 from yolo_backend.media import data_uri
-from yolo_backend.media.decode import Picture, decode
+from yolo_backend.media.budget import Budget
+from yolo_backend.media.decode import inspect
+from yolo_backend.media.encoded import Picture, Scale
 from yolo_backend.media.fetch import stream
 from yolo_backend.media.sources import Inline, OnDisk, Source, locate
 from yolo_backend.observability import metrics
@@ -35,6 +37,8 @@ class MediaLoader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        # As many pixels as one picture may have: large ones are decoded one after the other, whatever the number of cores.
+        self._pixels = Budget(settings.max_image_megapixels * 1e6)
 
     def fetch(self, value: object, *, task_id: object, label_studio: LabelStudio) -> File:
         """Return the file that ``value`` names.
@@ -51,15 +55,17 @@ class MediaLoader:
         with metrics.fetch_seconds.time():
             return File(name=source.name, data=b"".join(self._parts(source, label_studio)))
 
-    def decode(self, file: File, *, least_scale: Callable[[int, int], float] | None = None) -> Picture:
-        """Return the image in a file; see `decode.decode`.
+    def decode(self, file: File, *, least_scale: Scale | None = None) -> Picture:
+        """Return the image in a file; see `decode.decode`. It waits while others take the memory that it needs.
 
         Raises:
             MediaError: it can't be decoded; the reason, and what was asked for.
         """
         try:
-            with metrics.decode_seconds.time():
-                return decode(file.data, max_megapixels=self._settings.max_image_megapixels, least_scale=least_scale)
+            image = inspect(file.data, max_megapixels=self._settings.max_image_megapixels)
+            scale = image.scale(least_scale)
+            with self._pixels.taken(image.pixels * scale**2), metrics.decode_seconds.time():
+                return image.decode(scale)
         except MediaError as error:
             raise MediaError(f"{file.name}: {error}") from None
 
