@@ -24,7 +24,7 @@ from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.label_studio.labeling_config import Source
 from yolo_backend.label_studio.task_data import source_values
 from yolo_backend.media import MediaLoader, Picture
-from yolo_backend.media.video import read_ahead, read_frames
+from yolo_backend.media.video import Limits, read_ahead
 from yolo_backend.observability.request_id import ThreadPool
 from yolo_backend.pipeline.lookahead import as_completed_ahead
 from yolo_backend.pipeline.plan import Pass, Plan, listed, make_plan
@@ -297,13 +297,22 @@ class Engine:
             )
             for _, one, model in passes
         ]
-        with self.media.local_file(value, task_id=task.get("id"), label_studio=label_studio) as path:
-            settings = self.settings
-            frames = read_frames(
-                path, max_megapixels=settings.max_image_megapixels, max_frames=settings.max_video_frames
-            )
-            with closing(read_ahead(frames, settings.batch_size)) as ahead:
-                return [(passes[0][0], 0, observe(ahead, watching, batch_size=settings.batch_size))]
+        settings = self.settings
+        limits = Limits(
+            megapixels=settings.max_image_megapixels,
+            frames=settings.max_video_frames,
+            rate=max(
+                control.editor_frames(data).rate
+                for _, one, _ in passes
+                for control in one.controls
+                if isinstance(control, VideoControl)
+            ),
+        )
+        with self.media.video(value, limits, task_id=task.get("id"), label_studio=label_studio) as video:
+            # Of large pictures fewer are in memory at a time.
+            at_once = max(1, min(settings.batch_size, int(settings.max_image_megapixels * 1e6 / video.pixels)))
+            with closing(read_ahead(video.frames(), at_once)) as ahead:
+                return [(passes[0][0], 0, observe(ahead, watching, batch_size=at_once))]
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
