@@ -19,9 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.clips import write_clip
+from tests.support.clips import read_frames, write_clip
 from tests.support.scores import CLIPS, LABELS, VIDEO, predict
-from yolo_backend.media.video import read_frames
 from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import Settings
 
@@ -33,7 +32,7 @@ CONFIG = f"""<View><Labels name="label" toName="video">{LABELS}</Labels>{VIDEO}
 
 def pictures() -> Iterator[np.ndarray]:
     """Yield the pictures of the sample clip without an end."""
-    yield from cycle([frame.pixels for frame in read_frames(CLIPS / "codes.mp4", max_megapixels=1)])
+    yield from cycle([frame.pixels for frame in read_frames(CLIPS / "codes.mp4")])
 
 
 def measure(path: Path) -> tuple[float, int, float]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.alike import alike
-from tests.support.clips import write_clip
+from tests.support.clips import read_frames, write_clip
 from tests.support.drawn import drawn_box
 from tests.support.scenes import BLANK, NAMES, Seen, moving, result
 from tests.support.scores import CLIPS, score_regions, truth_of
@@ -15,7 +15,7 @@ from yolo_backend.controls import VideoControl
 from yolo_backend.controls.video_rectangle import VideoRectangle
 from yolo_backend.inference.tracking import trackers
 from yolo_backend.label_studio.client import LabelStudio
-from yolo_backend.media.video import Frame, read_frames
+from yolo_backend.media.video import Frame
 from yolo_backend.pipeline.engine import Engine
 from yolo_backend.pipeline.plan import make_plan
 from yolo_backend.settings import Settings
@@ -263,7 +263,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     root = tmp_path_factory.mktemp("files")
     for clip in CLIPS.glob("*.mp4"):
         shutil.copy(clip, root)
-    pictures = [frame.pixels for frame in read_frames(CLIPS / "codes.mp4", max_megapixels=1)][:60]
+    pictures = [frame.pixels for frame in read_frames(CLIPS / "codes.mp4")][:60]
     kept = [index for index in range(60) if index % 7 not in (2, 3, 5)]
     write_clip(root / "variable.mp4", [index / 25 for index in kept], [pictures[i] for i in kept], size=(640, 360))
     write_clip(root / "short.mp4", [index / 25 for index in range(30)], pictures[:30], size=(640, 360))

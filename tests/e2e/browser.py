@@ -25,7 +25,7 @@ BEFORE_RELOAD = 15_000
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 # A test machine may have no network, and what the browser does for itself is no part of the test.
-_ARGUMENTS = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+ARGUMENTS = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 _LOADED = "() => window.Konva?.stages.length && [...document.images].every(image => image.complete)"
 # The rectangles that are drawn on the canvas: stroke and place on the screen.
@@ -75,7 +75,7 @@ def executable() -> str:
 def logged_in(label_studio: LabelStudio) -> Iterator[Page]:
     """A browser whose user has logged in to Label Studio by its form."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable(), args=[*_ARGUMENTS])
+        browser = playwright.chromium.launch(executable_path=executable(), args=[*ARGUMENTS])
         width, height = VIEWPORT
         page = browser.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(PATIENCE)

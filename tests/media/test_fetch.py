@@ -21,7 +21,8 @@ from yolo_backend.errors import MediaError
 from yolo_backend.label_studio import credentials
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media import MediaLoader
-from yolo_backend.media.fetch import MAX_REDIRECTS, stream
+from yolo_backend.media.beneath import open_beneath
+from yolo_backend.media.fetch import MAX_REDIRECTS, open_regular_file, stream
 from yolo_backend.media.sources import OnDisk, locate
 from yolo_backend.settings import Settings
 
@@ -87,8 +88,8 @@ def test_all_ways_to_get_it(web: Any) -> None:
     assert (picture.width, picture.height) == (30, 20)
     assert picture.pixels[0, 0].tolist() == [0, 0, 255]
     assert client.fetch() == BODY
-    with client.loader.local_file(PATH, task_id=3, label_studio=client.label_studio) as path:
-        assert path.read_bytes() == BODY
+    with client.loader.local_file(PATH, task_id=3, label_studio=client.label_studio) as file:
+        assert file.read() == BODY
     assert tokens(web) == [(PATH, TOKEN)] * 3
     assert web.asked[0].headers["accept-encoding"] == "identity"
 
@@ -101,8 +102,8 @@ def test_inline_and_mounted_files_need_no_server(tmp_path: Path) -> None:
         assert (
             client.loader.decode(client.loader.fetch(value, task_id=None, label_studio=client.label_studio)).width == 30
         )
-        with client.loader.local_file(value, task_id=None, label_studio=client.label_studio) as path:
-            assert path.read_bytes() == BODY
+        with client.loader.local_file(value, task_id=None, label_studio=client.label_studio) as file:
+            assert file.read() == BODY
     assert (tmp_path / "x.png").exists()
 
 
@@ -117,28 +118,62 @@ def test_mounted_file_that_is_refused(content: bytes, expected: str, tmp_path: P
         client.loader.decode(client.loader.fetch("/data/local-files/?d=x", task_id=1, label_studio=client.label_studio))
 
 
+def exchanged_for_a_link(path: Path) -> None:
+    """Put a link in the place of a file or a directory, to one outside that looks the same."""
+    outside = path.parent.parent / "outside"
+    path.rename(outside)
+    path.symlink_to(outside)
+
+
+def in_the_place_of_a_file(make: Callable[[Path], object]) -> Callable[[Path], None]:
+    def replace(path: Path) -> None:
+        path.unlink()
+        make(path)
+
+    return replace
+
+
 @pytest.mark.parametrize(
-    ("replace", "expected"),
+    ("replaced", "replace", "expected"),
     [
-        (lambda path: None, "local file x: no such file"),
-        (lambda path: path.symlink_to("/etc/passwd"), "local file x: "),
-        (os.mkfifo, "local file x: not a regular file"),
-        (lambda path: path.mkdir(), "local file x: "),
+        ("a/b/x", Path.unlink, "no such file"),
+        ("a/b/x", in_the_place_of_a_file(os.mkfifo), "not a regular file"),
+        ("a/b/x", in_the_place_of_a_file(Path.mkdir), "not a regular file"),
+        ("a/b/x", exchanged_for_a_link, "too many levels of symbolic links"),
+        ("a/b", exchanged_for_a_link, "not a directory"),
+        ("a", exchanged_for_a_link, "not a directory"),
     ],
-    ids=["gone", "link", "pipe", "directory"],
+    ids=["gone", "pipe", "directory", "link", "directory for a link", "directory above for a link"],
 )
 def test_mounted_file_that_is_replaced_after_it_was_found(
-    replace: Callable[[Path], object], expected: str, tmp_path: Path
+    replaced: str, replace: Callable[[Path], object], expected: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(BODY)
-    client = Client(None, local_files_document_root=tmp_path)
-    source = locate("/data/local-files/?d=x", task_id=1, label_studio=client.label_studio, document_root=tmp_path)
+    root = tmp_path / "root"
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "a" / "b" / "x").write_bytes(BODY)
+    client = Client(None, local_files_document_root=root)
+    source = locate("/data/local-files/?d=a/b/x", task_id=1, label_studio=client.label_studio, document_root=root)
     assert isinstance(source, OnDisk)
-    path.unlink()
-    replace(path)
-    with pytest.raises(MediaError, match=expected):
+    assert b"".join(stream(source, label_studio=client.label_studio, settings=client.settings)) == BODY
+    replace(root / replaced)
+    with pytest.raises(MediaError, match=f"local file a/b/x: {expected}"):
         list(stream(source, label_studio=client.label_studio, settings=client.settings))
+    with pytest.raises(MediaError, match=f"local file a/b/x: {expected}"), open_regular_file(source):
+        pass
+
+
+def test_a_system_without_descriptors_of_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+    monkeypatch.setattr("yolo_backend.media.beneath._HAS_DESCRIPTORS", False)
+    root = tmp_path.resolve()
+    (root / "a").mkdir()
+    (root / "a" / "x").write_bytes(BODY)
+    with os.fdopen(open_beneath(root, ("a", "x")), "rb") as file:
+        assert file.read() == BODY
+    (root / "a").rename(root / "b")
+    (root / "a").symlink_to("b")
+    with pytest.raises(OSError, match="exchanged"):
+        open_beneath(root, ("a", "x"))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +220,7 @@ def test_answers_that_hold_no_file(web: Any, reply: dict[str, Any], expected: st
     [
         (b"", "the file is empty"),
         (b'{"detail": "no"}', "a JSON file, not an image that can be decoded here"),
-        (BODY[:60], "the PNG is damaged or incomplete"),
+        (BODY[:40], "the PNG is damaged or incomplete"),
     ],
 )
 def test_file_that_is_no_image(web: Any, reply: bytes, expected: str) -> None:

@@ -9,14 +9,14 @@ import av
 import numpy as np
 import pytest
 
-from tests.support.clips import CFR_30, HEIGHT, NTSC, VFR, WIDTH, number_of, numbered, turned, write_clip
+from tests.support.clips import CFR_30, HEIGHT, NTSC, VFR, WIDTH, number_of, numbered, read_frames, turned, write_clip
 from yolo_backend.errors import MediaError
-from yolo_backend.media.video import Frame, read_ahead, read_frames
+from yolo_backend.media.video import Frame, read_ahead
 from yolo_backend.settings import PROJECT_DIR
 
 
-def frames_of(path: Path, max_megapixels: float = 1) -> list[Frame]:
-    return list(read_frames(path, max_megapixels=max_megapixels))
+def frames_of(path: Path, **limits: Any) -> list[Frame]:
+    return list(read_frames(path, **limits))
 
 
 @pytest.mark.parametrize(
@@ -156,24 +156,24 @@ def test_a_file_that_was_cut_off_is_named_though_its_format_does_not_notice(tmp_
 
 def test_pictures_may_not_be_larger_than_allowed(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", [0])
-    assert len(frames_of(path, max_megapixels=WIDTH * HEIGHT / 1e6)) == 1
+    assert len(frames_of(path, megapixels=WIDTH * HEIGHT / 1e6)) == 1
     with pytest.raises(MediaError, match="160 × 64 pixels, more than MAX_IMAGE_MEGAPIXELS"):
-        frames_of(path, max_megapixels=WIDTH * HEIGHT / 1e6 - 1e-6)
+        frames_of(path, megapixels=WIDTH * HEIGHT / 1e6 - 1e-6)
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.ts"])  # the head of the first says how many there are
 def test_a_video_may_not_be_longer_than_allowed(tmp_path: Path, name: str) -> None:
     path = write_clip(tmp_path / name, CFR_30)
-    assert len(list(read_frames(path, max_megapixels=1, max_frames=40))) == 40
+    assert len(frames_of(path, frames=40)) == 40
     with pytest.raises(MediaError, match="40 frames or more, and MAX_VIDEO_FRAMES allows 39"):
-        list(read_frames(path, max_megapixels=1, max_frames=39))
+        frames_of(path, frames=39)
 
 
 def test_few_pictures_are_in_memory_at_a_time(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", [index / 30 for index in range(300)])
     alive: weakref.WeakSet[Frame] = weakref.WeakSet()
     most = 0
-    for frame in read_ahead(read_frames(path, max_megapixels=1), 4):
+    for frame in read_ahead(read_frames(path), 4):
         alive.add(frame)
         most = max(most, len(alive))
     assert most <= 2

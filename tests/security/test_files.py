@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from tests.support.clips import write_clip
 from yolo_backend.errors import MediaError
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media import MediaLoader
+from yolo_backend.media.sources import locate
 from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import PROJECT_DIR, Settings
 
@@ -116,6 +120,37 @@ def test_no_path_of_this_machine_is_read(root: Path, value: str) -> None:
         loader.fetch(value.format(root=root.parent), task_id=1, label_studio=nowhere)
     with pytest.raises(MediaError), loader.local_file(value.format(root=root.parent), task_id=1, label_studio=nowhere):
         pass
+
+
+@pytest.mark.parametrize("name", ["picture.png", "clip.mp4"])
+@pytest.mark.parametrize("exchanged", ["a", "a/b", "a/b/{name}"])
+def test_what_is_exchanged_for_a_link_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, exchanged: str
+) -> None:
+    """At the worst moment: the path was followed, and nothing is open yet."""
+    for place, colour in {"root/a/b": 0, "outside/a/b": 255}.items():
+        (tmp_path / place).mkdir(parents=True)
+        picture = np.full((32, 32, 3), colour, np.uint8)
+        write_clip(tmp_path / place / "clip.mp4", [0, 0.1], [picture] * 2, size=(32, 32))
+        Image.fromarray(picture).save(tmp_path / place / "picture.png")
+    path = exchanged.format(name=name)
+
+    def locate_and_exchange(*args: Any, **options: Any) -> Any:
+        found = locate(*args, **options)
+        (tmp_path / "root" / path).rename(tmp_path / "aside")
+        (tmp_path / "root" / path).symlink_to(tmp_path / "outside" / path)
+        return found
+
+    monkeypatch.setattr("yolo_backend.media.loader.locate", locate_and_exchange)
+    loader, nowhere = MediaLoader(Settings(local_files_document_root=tmp_path / "root")), LabelStudio(url=None)
+    address = f"/data/local-files/?d=a/b/{name}"
+    expected = "(not a directory|too many levels of symbolic links)"
+    if name == "picture.png":
+        with pytest.raises(MediaError, match=expected):
+            loader.fetch(address, task_id=1, label_studio=nowhere)
+    else:
+        with pytest.raises(MediaError, match=expected), loader.local_file(address, task_id=1, label_studio=nowhere):
+            pass
 
 
 def test_a_file_is_read_all_the_same(root: Path) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.clips import read_frames
 from yolo_backend.errors import MediaError
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media import MediaLoader
-from yolo_backend.media.video import read_frames
 from yolo_backend.pipeline.engine import Engine
 from yolo_backend.settings import PROJECT_DIR, Settings
 
@@ -153,7 +153,7 @@ def test_a_file_opens_no_other(web: Any, tmp_path: Path, text: str, scheme: str)
     path = tmp_path / "yolo-backend-x"  # as what is fetched is kept
     path.write_text(text.format(target=target))
     with pytest.raises(MediaError):
-        list(read_frames(path, max_megapixels=10))
+        list(read_frames(path, megapixels=10))
     value = "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()
     with pytest.raises(MediaError):
         picture(value)
@@ -162,7 +162,7 @@ def test_a_file_opens_no_other(web: Any, tmp_path: Path, text: str, scheme: str)
 
 def test_a_long_video_is_left_by_its_header_or_on_the_way() -> None:
     with pytest.raises(MediaError, match=r"a video of \d+ frames or more, and MAX_VIDEO_FRAMES allows 5"):
-        list(read_frames(CLIP, max_megapixels=10, max_frames=5))
+        list(read_frames(CLIP, megapixels=10, frames=5))
 
 
 def test_a_video_that_hides_its_length_is_left_on_the_way(tmp_path: Path) -> None:
@@ -177,8 +177,8 @@ def test_a_video_that_hides_its_length_is_left_on_the_way(tmp_path: Path) -> Non
         container.mux(stream.encode(None))
     seen: list[Any] = []
     with pytest.raises(MediaError, match="a video of 6 frames or more"):
-        seen += read_frames(path, max_megapixels=10, max_frames=5)
-    assert len(list(read_frames(path, max_megapixels=10, max_frames=20))) == 20
+        seen += read_frames(path, megapixels=10, frames=5)
+    assert len(list(read_frames(path, megapixels=10, frames=20))) == 20
 
 
 def engine_for(tmp_path: Path, **given: Any) -> Engine:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Generator, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+
+from yolo_backend.media.video import Frame, Limits, Video
 
 WIDTH, HEIGHT = 160, 64
 BITS = 10
@@ -76,3 +79,11 @@ def turned(path: Path, matrix: Sequence[int]) -> Path:
     data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     return path
+
+
+def read_frames(
+    path: Path, *, megapixels: float = 1, frames: int = sys.maxsize, rate: float = 0
+) -> Generator[Frame, None, None]:
+    """The pictures of a video file; see `Limits`."""
+    with path.open("rb") as file, Video(file, Limits(megapixels=megapixels, frames=frames, rate=rate)) as video:
+        yield from video.frames()

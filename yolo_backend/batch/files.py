@@ -23,7 +23,24 @@ from yolo_backend.pipeline.plan import Plan
 from yolo_backend.settings import Settings
 from yolo_backend.tasks import Prediction, Task, with_unique_ids
 
-IMAGES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"))
+IMAGES = frozenset(
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".apng",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".ico",
+        ".tif",
+        ".tiff",
+        ".avif",
+    )
+)
 VIDEOS = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv", ".mpg", ".mpeg"))
 ADDRESS = f"{LOCAL_FILES}?d="
 """The address of a file in Label Studio's local storage, without its path in the document root."""

@@ -102,7 +102,7 @@ def _refused_addresses(settings: Settings) -> Iterator[Finding]:
     for project, host in shared_cache(settings.model_dir).by_project(REFUSED).items():
         if host:
             yield bad(
-                f"project {project.partition('.')[0]}: a /setup brought {public(host)} as Label Studio's address, or another "
+                f"project {project.partition('.')[0]}: a /setup brought {redacted(host)} as Label Studio's address, or another "
                 "token, and was refused",
                 REMEDY + ".",
             )

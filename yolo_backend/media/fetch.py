@@ -15,6 +15,7 @@ import requests
 
 from yolo_backend.errors import MediaError
 from yolo_backend.http.client import CHUNK, canonical, chunks, redacted, send, shortened
+from yolo_backend.media.beneath import open_beneath
 from yolo_backend.media.formats import is_web_page
 from yolo_backend.media.sources import OnDisk, Remote, is_local_files
 from yolo_backend.settings import Settings
@@ -53,11 +54,19 @@ def _from_disk(source: OnDisk) -> Iterator[bytes]:
 
 @contextmanager
 def open_regular_file(source: OnDisk) -> Iterator[BinaryIO]:
-    """Open the file, unless it was replaced by a link, a pipe or a device since its path was resolved."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(source.path, flags), "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise MediaError(f"{source.name}: not a regular file")
+    """Open the file, unless it, or a directory on the way, was replaced since its path was resolved.
+
+    Raises:
+        MediaError: it was, or can't be opened.
+    """
+    try:
+        descriptor = open_beneath(source.root, source.parts)
+    except OSError as error:
+        raise MediaError(f"{source.name}: {(error.strerror or str(error)).lower()}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise MediaError(f"{source.name}: not a regular file")
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
         yield file
 
 

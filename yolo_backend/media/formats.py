@@ -15,6 +15,7 @@ _SIGNATURES = (
     (b"II*\x00", "a TIFF"),
     (b"MM\x00*", "a TIFF"),
     (b"\x00\x00\x01\x00", "a Windows icon"),
+    (b"\x00\x00\x02\x00", "a Windows cursor"),
     (b"8BPS", "a Photoshop file"),
     (b"\xff\x0a", "a JPEG XL image"),
     (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image"),

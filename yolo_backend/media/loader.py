@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import io
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from yolo_backend.errors import MediaError
 from yolo_backend.media import data_uri
-from yolo_backend.media.decode import Picture, decode
-from yolo_backend.media.fetch import stream
+from yolo_backend.media.budget import Budget
+from yolo_backend.media.decode import inspect
+from yolo_backend.media.encoded import Picture, Scale
+from yolo_backend.media.fetch import open_regular_file, stream
 from yolo_backend.media.sources import Inline, OnDisk, Source, locate
+from yolo_backend.media.video import Limits, Video
 from yolo_backend.observability import metrics
 from yolo_backend.settings import Settings
 
@@ -35,6 +37,10 @@ class MediaLoader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        # As many pixels as one picture may have: large ones are decoded one after the other, whatever the number of cores.
+        self._pixels = Budget(settings.max_image_megapixels * 1e6)
+        # Of their own, since a video keeps its part for minutes.
+        self._video_pixels = Budget(settings.max_image_megapixels * 1e6)
 
     def fetch(self, value: object, *, task_id: object, label_studio: LabelStudio) -> File:
         """Return the file that ``value`` names.
@@ -49,41 +55,58 @@ class MediaLoader:
         """
         source = self._locate(value, task_id, label_studio)
         with metrics.fetch_seconds.time():
-            return File(name=source.name, data=b"".join(self._parts(source, label_studio)))
+            content = io.BytesIO()
+            content.writelines(self._parts(source, label_studio))
+            return File(name=source.name, data=content.getvalue())
 
-    def decode(self, file: File, *, least_scale: Callable[[int, int], float] | None = None) -> Picture:
-        """Return the image in a file; see `decode.decode`.
+    def decode(self, file: File, *, least_scale: Scale | None = None) -> Picture:
+        """Return the image in a file; see `decode.decode`. It waits while others take the memory that it needs.
 
         Raises:
             MediaError: it can't be decoded; the reason, and what was asked for.
         """
         try:
-            with metrics.decode_seconds.time():
-                return decode(file.data, max_megapixels=self._settings.max_image_megapixels, least_scale=least_scale)
+            image = inspect(file.data, max_megapixels=self._settings.max_image_megapixels)
+            scale = image.scale(least_scale)
+            with self._pixels.taken(image.pixels * scale**2), metrics.decode_seconds.time():
+                return image.decode(scale)
         except MediaError as error:
             raise MediaError(f"{file.name}: {error}") from None
 
     @contextmanager
-    def local_file(self, value: object, *, task_id: object, label_studio: LabelStudio) -> Iterator[Path]:
-        """Give a path to read what ``value`` names from, for as long as the context lasts.
+    def video(self, value: object, limits: Limits, *, task_id: object, label_studio: LabelStudio) -> Iterator[Video]:
+        """Open the video that ``value`` names, for as long as the context lasts.
 
-        A file under the document root is given as it is: don't write to it. Everything else is streamed to a temporary
-        file. Arguments and errors as in ``fetch``.
+        It waits while others take the memory that it needs. Arguments and errors as in ``fetch``; see `Video` as well.
+        """
+        with (
+            self.local_file(value, task_id=task_id, label_studio=label_studio) as file,
+            Video(file, limits) as video,
+            self._video_pixels.taken(video.pixels),
+        ):
+            yield video
+
+    @contextmanager
+    def local_file(self, value: object, *, task_id: object, label_studio: LabelStudio) -> Iterator[BinaryIO]:
+        """Give a file to read what ``value`` names from, for as long as the context lasts.
+
+        A file under the document root is read where it is. Everything else is streamed to a temporary file, which nobody
+        else can open. Arguments and errors as in ``fetch``.
         """
         source = self._locate(value, task_id, label_studio)
         if isinstance(source, OnDisk):
-            yield source.path
+            with open_regular_file(source) as mounted:
+                yield mounted
             return
-        handle, name = tempfile.mkstemp(prefix="yolo-backend-")
-        try:
+        with ExitStack() as opened:
             try:
-                with metrics.fetch_seconds.time(), os.fdopen(handle, "wb") as file:
+                file = opened.enter_context(tempfile.TemporaryFile(prefix="yolo-backend-"))
+                with metrics.fetch_seconds.time():
                     file.writelines(self._parts(source, label_studio))
+                file.seek(0)
             except OSError as error:
                 raise MediaError(f"{source.name}: can't be kept in a temporary file: {error.strerror}") from None
-            yield Path(name)
-        finally:
-            Path(name).unlink(missing_ok=True)
+            yield file
 
     def _locate(self, value: object, task_id: object, label_studio: LabelStudio) -> Source:
         return locate(

@@ -33,8 +33,10 @@ class Remote:
 class OnDisk:
     """A file under the document root that the settings allow."""
 
-    path: Path
+    root: Path
     """Absolute, all links resolved."""
+    parts: tuple[str, ...]
+    """The names from there to the file, all links resolved."""
     name: str
 
 
@@ -124,7 +126,7 @@ def _local_file(url: str, label_studio: LabelStudio, document_root: Path | None)
         root = document_root.resolve(strict=True)
         file = (root / path).resolve(strict=True)
         if file.is_relative_to(root) and file.is_file():
-            return OnDisk(path=file, name=name)
+            return OnDisk(root=root, parts=file.relative_to(root).parts, name=name)
     except (OSError, RuntimeError, ValueError):  # links in a circle; half a surrogate pair
         pass
     return None

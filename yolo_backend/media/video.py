@@ -6,6 +6,7 @@ their own data. OpenCV opens a playlist under any name, and with it other files 
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 from collections import deque
@@ -13,8 +14,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import av
 import av.stream
@@ -32,7 +32,10 @@ FORMATS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "ogg", 
 # In these a browser counts time from zero, whatever the first picture's; others start at any time.
 _FROM_ZERO = frozenset({"mov", "matroska"})
 _LEAST_CUT, _LEAST_CUT_PART = 1.0, 0.05
+_LEAST_TAIL = 1.0  # seconds
 _UNKNOWN_RATE = 25
+_UNREADABLE = (av.FFmpegError, OSError)  # the latter where a file points to before its start
+_MOST_THREADS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,47 +47,155 @@ class Frame:
     start: float
     """When it comes on screen, in seconds from the start of the video."""
     end: float
-    """When the next one does; the length of the video for the last one."""
+    """When the next one does. For the last one, the length of the video, as far as what was decoded bears it out."""
 
 
-def read_frames(path: Path, *, max_megapixels: float, max_frames: int = sys.maxsize) -> Generator[Frame, None, None]:
-    """Yield the pictures of a video; the file is open for as long as the iterator is.
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a video may have.
 
-    Raises:
-        MediaError: the file is no video, is damaged or cut off, has no picture, has pictures of more than
-            ``max_megapixels`` (10^6 pixels), or more than ``max_frames`` of them.
+    Attributes:
+        megapixels: 10^6 pixels of a picture.
+        frames: pictures, and frames that the editor counts.
+        rate: frames that the editor counts in a second.
     """
-    options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
-    try:
-        container = av.open(str(path), options=options)
-    except (av.FFmpegError, UnicodeDecodeError) as error:
-        raise MediaError(_not_a_video(path, error)) from None
-    with container:
-        stream = _video_stream(container)
+
+    megapixels: float
+    frames: int = sys.maxsize
+    rate: float = 0
+
+
+class Video:
+    """A video that is open; its file stays the caller's.
+
+    Attributes:
+        pixels: of one picture.
+    """
+
+    def __init__(self, file: BinaryIO, limits: Limits) -> None:
+        """Read the header.
+
+        Raises:
+            MediaError: the file is no video, or has more than its ``limits`` allow.
+        """
+        self._limits = limits
+        # What is in the file may open no other.
+        options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
+        try:
+            self._container = av.open(file, "r", options=options)
+        except (*_UNREADABLE, UnicodeDecodeError) as error:
+            raise MediaError(_not_a_video(file, error)) from None
+        try:
+            self._stream = self._checked_stream()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Video:
+        """Be closed at the end of a context."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """See `close`."""
+        self.close()
+
+    def close(self) -> None:
+        """Free what decoding takes."""
+        self._container.close()
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels a picture has by the header."""
+        return max(self._stream.width * self._stream.height, 1)
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """Yield the pictures.
+
+        Raises:
+            MediaError: the video is damaged or cut off, has no picture, or has more than its limits allow.
+        """
+        shown: tuple[np.ndarray, float] | None = None
+        seconds = 0.0  # where the last picture ends by its own account
+        longest = _LEAST_TAIL  # that a picture was on screen
+        try:
+            for number, (start, picture) in enumerate(self._timed(), start=1):
+                self._check_count(number)
+                self._check_length(start)
+                if shown is not None:
+                    longest = max(longest, start - shown[1])
+                    yield Frame(pixels=shown[0], start=shown[1], end=start)
+                self._check_size(picture.width, picture.height)
+                # The first picture is on screen from the start, even if its time comes later.
+                shown = (_upright(picture), 0.0 if shown is None else start)
+                seconds = start + self._duration(picture)
+        except _UNREADABLE as error:
+            raise MediaError(f"the video is damaged after {seconds:.1f} s ({_words(error)})") from None
+        if shown is None:
+            raise MediaError("the video has no picture that can be decoded")
+        self._check_end(seconds)
+        # How long the last one stays is no more than a claim. Sound may go on for longer than pictures, but not by much.
+        end = min(max(seconds, (self._container.duration or 0) / av.time_base), shown[1] + longest)
+        self._check_length(end)
+        yield Frame(pixels=shown[0], start=shown[1], end=end)
+
+    def _checked_stream(self) -> av.VideoStream:
+        streams = self._container.streams.video
+        stream = next((s for s in streams if not s.disposition & av.stream.Disposition.attached_pic), None)
         if stream is None:
             raise MediaError("the file has no video, only sound or still pictures")
         if stream.codec_context is None:
             raise MediaError("the video is compressed in a way that can't be decoded here: convert it to H.264 in MP4")
-        _check_size(stream.width, stream.height, max_megapixels)
-        _check_count(stream.frames, max_frames)
+        self._check_size(stream.width, stream.height)
+        self._check_count(stream.frames)
+        # Each thread has a picture in hand.
+        pictures = int(self._limits.megapixels * 1e6 / max(stream.width * stream.height, 1))
         stream.thread_type = "AUTO"
-        shown: tuple[np.ndarray, float] | None = None
-        seconds = 0.0  # where the last picture ends by its own account
-        try:
-            for number, (start, picture) in enumerate(_timed(container, stream), start=1):
-                _check_count(number, max_frames)
-                if shown is not None:
-                    yield Frame(pixels=shown[0], start=shown[1], end=start)
-                _check_size(picture.width, picture.height, max_megapixels)
-                # The first picture is on screen from the start, even if its time comes later.
-                shown = (_upright(picture), 0.0 if shown is None else start)
-                seconds = start + _duration(picture, stream)
-        except av.FFmpegError as error:
-            raise MediaError(f"the video is damaged after {seconds:.1f} s ({_words(error)})") from None
-        if shown is None:
-            raise MediaError("the video has no picture that can be decoded")
-        _check_end(container, stream, seconds)
-        yield Frame(pixels=shown[0], start=shown[1], end=max(seconds, (container.duration or 0) / av.time_base))
+        stream.codec_context.thread_count = max(1, min(os.cpu_count() or 1, _MOST_THREADS, pictures))
+        return stream
+
+    def _timed(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        """Yield pictures with their times in seconds, which never go back."""
+        zero = 0.0
+        container = self._container
+        if not _FROM_ZERO.intersection(container.format.name.split(",")) and container.start_time:
+            zero = container.start_time / av.time_base
+        last, step = 0.0, 0.0
+        for picture in container.decode(self._stream):
+            start = last + step if picture.time is None else max(last, picture.time - zero)
+            last, step = start, self._duration(picture)
+            yield start, picture
+
+    def _duration(self, picture: av.VideoFrame) -> float:
+        if picture.duration and picture.time_base:
+            return float(picture.duration * picture.time_base)
+        return float(1 / (self._stream.average_rate or self._stream.guessed_rate or _UNKNOWN_RATE))
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self._limits.megapixels * 1e6:
+            raise MediaError(
+                f"{width} × {height} pixels, more than MAX_IMAGE_MEGAPIXELS allows ({self._limits.megapixels:g})"
+            )
+
+    def _check_count(self, frames: int) -> None:
+        if frames > self._limits.frames:
+            raise MediaError(f"a video of {frames} frames or more, and MAX_VIDEO_FRAMES allows {self._limits.frames}")
+
+    def _check_length(self, seconds: float) -> None:
+        if seconds * self._limits.rate > self._limits.frames:
+            raise MediaError(
+                f"a video of {seconds:.1f} s or more by its own account, which are {seconds * self._limits.rate:.0f} frames "
+                f"at {self._limits.rate:g} in a second (frameRate), and MAX_VIDEO_FRAMES allows {self._limits.frames}"
+            )
+
+    def _check_end(self, seconds: float) -> None:
+        """Find a file that was cut off, where its format doesn't: its head says how long it should be."""
+        declared = None
+        if self._stream.duration is not None and self._stream.time_base is not None:
+            declared = float(self._stream.duration * self._stream.time_base)
+        elif len(self._container.streams) == 1 and self._container.duration is not None:
+            declared = self._container.duration / av.time_base
+        if declared is not None and seconds < declared - max(_LEAST_CUT, declared * _LEAST_CUT_PART):
+            raise MediaError(f"the video is cut off: it ends after {seconds:.1f} of {declared:.1f} s")
 
 
 def read_ahead(items: Generator[Item, None, None], count: int) -> Generator[Item, None, None]:
@@ -105,50 +216,6 @@ def read_ahead(items: Generator[Item, None, None], count: int) -> Generator[Item
                 future.cancel()
 
 
-def _video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    streams = container.streams.video
-    return next((s for s in streams if not s.disposition & av.stream.Disposition.attached_pic), None)
-
-
-def _timed(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Yield pictures with their times in seconds, which never go back."""
-    zero = 0.0
-    if not _FROM_ZERO.intersection(container.format.name.split(",")) and container.start_time:
-        zero = container.start_time / av.time_base
-    last, step = 0.0, 0.0
-    for picture in container.decode(stream):
-        start = last + step if picture.time is None else max(last, picture.time - zero)
-        last, step = start, _duration(picture, stream)
-        yield start, picture
-
-
-def _duration(picture: av.VideoFrame, stream: av.VideoStream) -> float:
-    if picture.duration and picture.time_base:
-        return float(picture.duration * picture.time_base)
-    return float(1 / (stream.average_rate or stream.guessed_rate or _UNKNOWN_RATE))
-
-
-def _check_size(width: int, height: int, max_megapixels: float) -> None:
-    if width * height > max_megapixels * 1e6:
-        raise MediaError(f"{width} × {height} pixels, more than MAX_IMAGE_MEGAPIXELS allows ({max_megapixels:g})")
-
-
-def _check_count(frames: int, max_frames: int) -> None:
-    if frames > max_frames:
-        raise MediaError(f"a video of {frames} frames or more, and MAX_VIDEO_FRAMES allows {max_frames}")
-
-
-def _check_end(container: av.container.InputContainer, stream: av.VideoStream, seconds: float) -> None:
-    """Find a file that was cut off, where its format doesn't: its head says how long it should be."""
-    declared = None
-    if stream.duration is not None and stream.time_base is not None:
-        declared = float(stream.duration * stream.time_base)
-    elif len(container.streams) == 1 and container.duration is not None:
-        declared = container.duration / av.time_base
-    if declared is not None and seconds < declared - max(_LEAST_CUT, declared * _LEAST_CUT_PART):
-        raise MediaError(f"the video is cut off: it ends after {seconds:.1f} of {declared:.1f} s")
-
-
 def _upright(picture: av.VideoFrame) -> np.ndarray:
     """Return (H, W, 3) BGR pixels, turned and mirrored as the file says."""
     pixels = picture.to_ndarray(format="bgr24")
@@ -165,9 +232,9 @@ def _upright(picture: av.VideoFrame) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def _not_a_video(path: Path, error: Exception) -> str:
-    with path.open("rb") as file:
-        head = file.read(4096)
+def _not_a_video(file: BinaryIO, error: Exception) -> str:
+    file.seek(0)
+    head = file.read(4096)
     if not head:
         return "the file is empty"
     kind = kind_of(head) or "a file of an unknown kind"

@@ -25,7 +25,7 @@ from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.label_studio.labeling_config import Source
 from yolo_backend.label_studio.task_data import source_values
 from yolo_backend.media import MediaLoader, Picture
-from yolo_backend.media.video import read_ahead, read_frames
+from yolo_backend.media.video import Limits, read_ahead
 from yolo_backend.observability.request_id import ThreadPool
 from yolo_backend.pipeline.lookahead import as_completed_ahead
 from yolo_backend.pipeline.plan import Plan
@@ -281,12 +281,21 @@ class Engine:
             for loaded in item.passes
         ]
         settings = self.settings
-        with self.media.local_file(item.value, task_id=item.task.get("id"), label_studio=item.label_studio) as path:
-            frames = read_frames(
-                path, max_megapixels=settings.max_image_megapixels, max_frames=settings.max_video_frames
-            )
-            with closing(read_ahead(frames, settings.batch_size)) as ahead:
-                regions = observe(ahead, watching, batch_size=settings.batch_size)
+        limits = Limits(
+            megapixels=settings.max_image_megapixels,
+            frames=settings.max_video_frames,
+            rate=max(
+                control.editor_frames(data).rate
+                for loaded in item.passes
+                for control in loaded.step.controls
+                if isinstance(control, VideoControl)
+            ),
+        )
+        with self.media.video(item.value, limits, task_id=item.task.get("id"), label_studio=item.label_studio) as video:
+            # Of large pictures fewer are in memory at a time.
+            at_once = max(1, min(settings.batch_size, int(settings.max_image_megapixels * 1e6 / video.pixels)))
+            with closing(read_ahead(video.frames(), at_once)) as ahead:
+                regions = observe(ahead, watching, batch_size=at_once)
         return [PageRegions(pass_number=item.passes[0].number, page=0, regions=regions)]
 
     @contextmanager

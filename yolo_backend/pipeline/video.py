@@ -25,7 +25,7 @@ def observe(
     """Show a video to observers.
 
     Args:
-        frames: from `read_frames`; each is dropped as soon as it was seen.
+        frames: of a `Video`; each is dropped as soon as it was seen.
         groups: models, each with the observers that share its results.
         batch_size: pictures that go through a model together.
 

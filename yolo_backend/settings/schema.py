@@ -214,7 +214,10 @@ class Settings(BaseSettings):
     download_timeout: float = Field(30, gt=0, description="Seconds one image may take to arrive, all in all.")
     max_download_mb: float = Field(100, gt=0, description="Largest file that is fetched, in megabytes (10^6 bytes).")
     max_image_megapixels: float = Field(
-        100, gt=0, description="Largest image that is decoded, in megapixels (10^6), by its header."
+        100,
+        gt=0,
+        description="Largest image that is decoded, in megapixels (10^6), by its header, and the most that are decoded at "
+        "the same time. Decoding takes up to 16 bytes of memory for a pixel.",
     )
     max_video_frames: int = Field(
         200_000, ge=1, description="Longest video that is looked at, in frames; 200,000 are two hours at 25 a second."
