@@ -16,6 +16,7 @@ from yolo_backend.controls import ImageControl
 from yolo_backend.errors import ConfigError
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.label_studio.labeling_config import Source
+from yolo_backend.label_studio.task_data import is_variable
 from yolo_backend.media import Picture
 from yolo_backend.media.sources import LOCAL_FILES
 from yolo_backend.pipeline.engine import Engine
@@ -168,9 +169,9 @@ def _shown(plan: Plan) -> tuple[Source, frozenset[str]]:
         keys = ", ".join(source.value for source, _ in shown)
         raise ConfigError(f"the labeling config fills in regions on several things ({keys}); files can be only one")
     source, object_tag = shown[0]
-    if not source.value.startswith("$"):
+    if not is_variable(source.value):
         raise ConfigError(
-            f"the labeling config shows always the same, {source.value!r}; a value such as $image is needed"
+            f"a file can't stand for {source.value!r}, which the labeling config shows; a value such as $image is needed"
         )
     return source, IMAGES if object_tag == ImageControl.object_tag else VIDEOS
 
