@@ -5,10 +5,12 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
 from yolo_backend.errors import ConfigError
+from yolo_backend.label_studio.class_names import split_names
 
 LABEL_TAGS = ("Label", "Choice")
 """Tags that name one label of the control tag around them."""
@@ -159,7 +161,7 @@ def _read(root: ElementTree.Element, limits: Limits) -> LabelingConfig:
                     f"the labeling config has more control tags than MAX_CONTROLS allows ({limits.max_controls})"
                 )
             labels = []
-            for label in _labels(element):
+            for label in _labels(element, most_names=limits.max_labels + 1):
                 labels.append(label)
                 names += max(1, len(label.names))
                 if names > limits.max_labels:
@@ -202,7 +204,7 @@ def _attributes(element: ElementTree.Element) -> Mapping[str, str]:
     return MappingProxyType(attributes)
 
 
-def _labels(element: ElementTree.Element, path: tuple[str, ...] = ()) -> Iterator[Label]:
+def _labels(element: ElementTree.Element, path: tuple[str, ...] = (), *, most_names: int) -> Iterator[Label]:
     for child in element:
         attributes = _attributes(child)
         if attributes.get("toname"):  # a control tag has its own labels
@@ -213,11 +215,6 @@ def _labels(element: ElementTree.Element, path: tuple[str, ...] = ()) -> Iterato
         here = (*path, value) if is_label else path
         if is_label:
             listed = attributes.get("predicted_values")
-            names = [own_name] if listed is None else listed.split(",")
-            yield Label(
-                value=value,
-                names=tuple(name.strip() for name in names if name.strip()),
-                path=here,
-                attributes=attributes,
-            )
-        yield from _labels(child, here)
+            names = filter(None, [own_name.strip()]) if listed is None else split_names(listed)
+            yield Label(value=value, names=tuple(islice(names, most_names)), path=here, attributes=attributes)
+        yield from _labels(child, here, most_names=most_names)
