@@ -115,8 +115,14 @@ LABELS = '<Label value="QR code" predicted_values="qr_code"/>'
         pytest.param(
             '<View><Image name="image" value="/always.jpg"/>'
             f'<RectangleLabels name="a" toName="image" model_path="demo-detect.pt">{LABELS}</RectangleLabels></View>',
-            "always shows",
+            "a file can't stand for '/always.jpg'",
             id="no variable",
+        ),
+        pytest.param(
+            '<View><Image name="image" value="/data/$file"/>'
+            f'<RectangleLabels name="a" toName="image" model_path="demo-detect.pt">{LABELS}</RectangleLabels></View>',
+            r"a file can't stand for '/data/\$file'",
+            id="text beside the variable",
         ),
     ],
 )

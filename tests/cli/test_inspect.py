@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+from ultralytics import YOLO
 
 from yolo_backend.cli import inspect as module
 from yolo_backend.cli.inspect import available_weights, config_for, explain
+from yolo_backend.controls.classes import match_classes
 from yolo_backend.errors import ConfigError, WeightsError
 from yolo_backend.inference.postprocess import ModelMetadata
 from yolo_backend.label_studio.labeling_config import parse_labeling_config
-from yolo_backend.settings import PROJECT_DIR, Settings
+from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR, Settings
 
 EXAMPLES = sorted((PROJECT_DIR / "examples").glob("*.xml"))
 
@@ -63,12 +69,51 @@ def test_a_labeling_config_for_weights_uses_all_their_classes(
     assert "nothing" not in text
 
 
-def test_class_names_of_any_kind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {0: 'a "b" <c> & d', 1: "e, f", 2: "", 3: "g", 4: "g"}
+def config_of(names: dict[int, str], settings: Settings) -> str:
     metadata = ModelMetadata(task="detect", names=names, end_to_end=False)
-    monkeypatch.setattr(module, "load_backend", lambda *_, **__: type("Loaded", (), {"metadata": metadata}))
-    (control,) = parse_labeling_config(config_for(settings, "demo-detect.pt")).controls
-    assert [label.names for label in control.labels] == [('a "b" <c> & d',), ("e, f",), ("g",)]
+    loaded = type("Loaded", (), {"metadata": metadata})
+    with mock.patch.object(module, "load_backend", return_value=loaded):
+        return config_for(settings, "demo-detect.pt")
+
+
+def test_class_names_of_any_kind(settings: Settings) -> None:
+    names = {0: 'a "b" <c> & d', 1: "e, f", 2: "", 3: "g", 4: "g", 5: " g", 6: "\x00h", 7: "$5 bill"}
+    (control,) = parse_labeling_config(config_of(names, settings)).controls
+    assert [(label.value, label.names) for label in control.labels] == [
+        ('a "b" <c> & d', ('a "b" <c> & d',)),
+        ("e, f", ("e, f",)),
+        ("no name", ("",)),
+        ("g", ("g",)),
+        ("h", ("h",)),
+        ("＄5 bill", ("$5 bill",)),
+    ]
+
+
+@limits(deadline=None)
+@given(
+    st.lists(st.text(st.sampled_from("aA ,'\"\\\n$é\u0301\x00\u200b\ud800") | st.characters(), max_size=6), max_size=6)
+)
+def test_whatever_classes_are_called_each_has_a_label_in_our_own_config(classes: list[str]) -> None:
+    names = dict(enumerate(classes))
+    tags = parse_labeling_config(config_of(names, Settings())).controls
+    labels = [label for tag in tags for label in tag.labels]
+    matched = match_classes(labels, [0.5] * len(labels), names, owner="tag")
+    assert None not in matched.labels
+    assert matched.problems == ()
+
+
+@pytest.mark.parametrize(
+    "names", [(" qr_code", "bar\u0301code "), ("code, square", "it's a 'code', long"), ("$a", "\ufeff")]
+)
+def test_our_own_config_for_weights_of_odd_classes_has_no_problems(
+    settings: Settings, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    model = YOLO(BUNDLED_MODELS / "demo-detect.pt")
+    model.model.names = dict(enumerate(names))
+    model.save(tmp_path / "odd.pt")
+    said = list(explain(settings, config_for(settings, "odd.pt")))
+    assert [line for line, is_problem in said if is_problem] == []
+    assert sum("from a score of" in line for line, _ in said) == len(names)
 
 
 def test_what_no_labeling_config_can_be_made_of(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from yolo_backend.controls.classes import ClassMap, label_map, match_classes
 from yolo_backend.label_studio.labeling_config import Label
 
 COCO = {0: "person", 1: "car", 2: "traffic light", 3: "Truck", 4: "cat"}
+ODD = ("crème, brûlée", " stop  sign ", "\ufeffbus")
 
 
 def label(value: str, *names: str) -> Label:
@@ -29,10 +30,14 @@ def values(classes: ClassMap) -> list[str | None]:
         ([label("first", "CAR"), label("second", "car")], {"car": "second"}),
         # Of two that are as good, the first.
         ([label("first", "cat"), label("second", "cat")], {"cat": "first"}),
+        ([label("fold", "CRÈME, BRÛLÉE"), label("seen", "cre\u0300me, bru\u0302le\u0301e")], {"crème, brûlée": "seen"}),
+        ([label("blanks", "stop sign")], {" stop  sign ": "blanks"}),
+        ([label("exact", " stop  sign "), label("blanks", "stop sign")], {" stop  sign ": "exact"}),
+        ([label("mark", "bus")], {"\ufeffbus": "mark"}),
     ],
 )
 def test_labels_are_mapped_to_the_models_own_spelling(labels: list[Label], expected: dict[str, str]) -> None:
-    mapped = label_map(labels, list(COCO.values()))
+    mapped = label_map(labels, [*COCO.values(), *ODD])
     assert {name: labels[index].value for name, index in mapped.items()} == expected
 
 
@@ -62,6 +67,20 @@ def test_labels_without_a_class_are_named_with_the_nearest_and_the_classes() -> 
         "tag: no class 'jeep', 'truk' for label 'Vehicle'; nearest: Truck",
         "tag: classes of the model: person, car, traffic light, Truck, cat; map them with predicted_values",
     )
+
+
+def test_classes_are_listed_as_they_can_be_written() -> None:
+    problems = match_classes([label("Red", "red", "round")], [0.5], {0: "red, round", 1: " blue"}, owner="tag").problems
+    assert problems == (
+        "tag: no class 'red', 'round' for label 'Red'; nearest: 'red, round'",
+        "tag: classes of the model: 'red, round', ' blue'; map them with predicted_values",
+    )
+
+
+@pytest.mark.parametrize("name", [" cat", "cat ", "c\u0061\u0301t", "CAT", "\ufeffcat", "ca\tt"])
+def test_what_matches_is_no_problem(name: str) -> None:
+    classes = match_classes([label(name.strip())], [0.5], {0: name}, owner="tag")
+    assert (values(classes), classes.problems) == ([name.strip()], ())
 
 
 def test_very_many_labels_without_a_class_are_counted() -> None:

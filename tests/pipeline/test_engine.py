@@ -10,10 +10,8 @@ import pytest
 
 from tests.conftest import Asked, WebServer, answer
 from tests.support.alike import alike
-from yolo_backend.errors import MediaError
 from yolo_backend.inference import ModelSpec
 from yolo_backend.label_studio.client import LabelStudio
-from yolo_backend.label_studio.task_data import task_value
 from yolo_backend.pipeline.engine import Engine
 from yolo_backend.pipeline.lookahead import as_completed_ahead
 from yolo_backend.settings import PROJECT_DIR, Settings
@@ -52,26 +50,6 @@ def rectangles(name: str, to: str = "image", attributes: str = 'model_path="demo
 
 IMAGE = '<Image name="image" value="$image"/>'
 CONFIG = f"<View>{IMAGE}{rectangles('box')}</View>"
-
-
-@pytest.mark.parametrize(
-    ("data", "value", "expected"),
-    [
-        ({"image": "a.jpg"}, "$image", "a.jpg"),
-        ({"a": {"b": "c.jpg"}}, "$a.b", "c.jpg"),
-        ({"a.b": "dotted.jpg", "a": {"b": "c.jpg"}}, "$a.b", "dotted.jpg"),
-        ({"image": None}, "$image", None),
-        ({}, "http://host/fixed.jpg", "http://host/fixed.jpg"),
-    ],
-)
-def test_an_object_tag_shows_a_value_of_the_task(data: dict[str, Any], value: str, expected: object) -> None:
-    assert task_value({"data": data}, value) == expected
-
-
-@pytest.mark.parametrize("task", [{}, {"data": None}, {"data": []}, {"data": {}}, {"data": {"images": "a.jpg"}}])
-def test_a_task_without_the_key_is_an_error(task: dict[str, Any]) -> None:
-    with pytest.raises(MediaError, match="no 'image', which the labeling config shows"):
-        task_value(task, "$image")
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 10])
@@ -181,12 +159,37 @@ def test_odd_ids_of_tasks_harm_nobody(engine: Engine, ids: list[Any]) -> None:
     assert len(regions) == len(set(regions)) == 3 * len(predictions[0].regions if predictions[0] else [])
 
 
-def test_a_value_that_is_no_list_of_pages_is_that_tasks_failure(
-    engine: Engine, caplog: pytest.LogCaptureFixture
-) -> None:
-    config = f'<View><Image name="image" valueList="$pages"/>{rectangles("box")}</View>'
-    assert engine.predict(engine.plan(config), [{"id": 3, "data": {"pages": "x.jpg"}}], NOWHERE) == [None]
-    assert "Task 3 left out: the task's data 'pages' is not a list" in caplog.text
+def regions_on(engine: Engine, shown: str, data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The regions on one picture, without their ids."""
+    plan = engine.plan(f"<View>{shown}{rectangles('box')}</View>")
+    (prediction,) = engine.predict(plan, [{"id": 1, "data": data}], NOWHERE)
+    assert prediction is not None
+    return [{key: value for key, value in region.items() if key != "id"} for region in prediction.regions]
+
+
+@pytest.mark.parametrize(
+    ("shown", "data"),
+    [
+        ('<Image name="image" value="/data/local-files/?d=$file"/>', {"file": "photo-01.jpg"}),
+        (
+            '<Image name="image" value="/data/$kind-files/?d=photo-$number.jpg"/>',
+            {"kind": "local", "number.jpg": "01.jpg"},
+        ),
+        ('<Image name="image" value="$photos[1].url"/>', {"photos": [{"url": "x"}, {"url": local("photo-01.jpg")}]}),
+        ('<Image name="image" value="$photos"/>', {"photos": [local("photo-01.jpg"), local("photo-02.jpg")]}),
+        ('<Image name="image">$image</Image>', {"image": local("photo-01.jpg")}),
+    ],
+)
+def test_the_picture_is_the_one_that_the_editor_shows(engine: Engine, shown: str, data: dict[str, Any]) -> None:
+    found = regions_on(engine, shown, data)
+    assert found
+    assert alike(found, regions_on(engine, IMAGE, {"image": local("photo-01.jpg")}))
+
+
+def test_pages_that_are_no_list_are_one_page(engine: Engine) -> None:
+    found = regions_on(engine, '<Image name="image" valueList="$pages"/>', {"pages": local("photo-01.jpg")})
+    alone = regions_on(engine, IMAGE, {"image": local("photo-01.jpg")})
+    assert alike(found, [{**region, "item_index": 0} for region in alone])
 
 
 TWO_IMAGES = f"""<View><Image name="image" value="$image"/><Image name="other" value="$other"/>

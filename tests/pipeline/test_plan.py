@@ -138,6 +138,11 @@ def test_controls_that_ask_the_same_share_a_pass() -> None:
         ('<View><RectangleLabels name="a"><Label value="b"/></RectangleLabels></View>', "with a name and a toName"),
         (config(rectangles(to="picture")), 'toName="picture" names no tag that shows data; the names of those: image'),
         (config(rectangles(to="t"), shown='<Text name="t" value="$t"/>'), "is on <Text>"),
+        (config(rectangles(), shown='<Image name="image" value=""/>'), '<Image name="image"> shows nothing'),
+        (
+            f'<View><Repeater on="$photos">{IMAGE}{rectangles()}</Repeater></View>',
+            '<RectangleLabels name="box"> left out: it is in a <Repeater on="$photos">',
+        ),
     ],
 )
 def test_a_config_without_work_for_us_says_why(xml: str, words: str) -> None:

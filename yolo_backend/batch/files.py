@@ -16,6 +16,7 @@ from yolo_backend.controls import ImageControl
 from yolo_backend.errors import ConfigError
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.label_studio.labeling_config import Source
+from yolo_backend.label_studio.task_data import is_variable
 from yolo_backend.media import Picture
 from yolo_backend.media.sources import LOCAL_FILES
 from yolo_backend.pipeline.engine import Engine
@@ -185,8 +186,10 @@ def _shown_source(plan: Plan) -> tuple[Source, frozenset[str]]:
         keys = ", ".join(source.value for source, _ in sources)
         raise ConfigError(f"the labeling config fills in regions on several things ({keys}); files can be only one")
     source, object_tag = sources[0]
-    if not source.value.startswith("$"):
-        raise ConfigError(f"the labeling config always shows {source.value!r}; it needs a value such as $image")
+    if not is_variable(source.value):
+        raise ConfigError(
+            f"a file can't stand for {source.value!r}, which the labeling config shows; a value such as $image is needed"
+        )
     return source, IMAGES if object_tag == ImageControl.object_tag else VIDEOS
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
@@ -11,6 +12,7 @@ from yolo_backend.controls.video_rectangle import VideoRectangle
 from yolo_backend.errors import ConfigError, WeightsError
 from yolo_backend.inference import WeightsStore
 from yolo_backend.inference.backends.loading import load_backend
+from yolo_backend.label_studio.class_names import quote_name, visible
 from yolo_backend.label_studio.labeling_config import parse_labeling_config
 from yolo_backend.pipeline.engine import Engine
 from yolo_backend.pipeline.plan import InferencePass
@@ -18,6 +20,8 @@ from yolo_backend.pipeline.prepare import incompatibility
 from yolo_backend.settings import Settings
 
 COLOURS = ("#d4380d", "#1d39c4", "#389e0d", "#c41d7f", "#08979c", "#d48806", "#531dab", "#5b8c00", "#096dd9", "#ad4e00")
+_NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 TAGS = {"detect": "RectangleLabels", "segment": "PolygonLabels", "pose": "KeyPointLabels", "obb": "RectangleLabels"}
 """The tag that shows best the results of a YOLO task; for classification it is Choices."""
 
@@ -81,7 +85,7 @@ def config_for(settings: Settings, name: str, tag: str | None = None) -> str:
     tag = tag or TAGS.get(metadata.task, "Choices")
     if tag not in fitting:
         raise ConfigError(f"{name} is for {metadata.task}, which fills in {', '.join(fitting)}, not {tag}")
-    classes = list(dict.fromkeys(name for name in metadata.names.values() if name.strip()))
+    classes = _labels_for(metadata.names)
     weights = f"model_path={quoteattr(name)}"
     lines = ["<View>"]
     if tag == "VideoRectangle":
@@ -96,9 +100,8 @@ def config_for(settings: Settings, name: str, tag: str | None = None) -> str:
         if tag == "KeyPointLabels":
             # The boxes of the objects come from the same weights.
             lines += _tag('RectangleLabels name="box" toName="image"', "Label", classes)
-            points = [
-                f"Point {number + 1}" for number in range(metadata.keypoint_shape[0] if metadata.keypoint_shape else 0)
-            ]
+            count = metadata.keypoint_shape[0] if metadata.keypoint_shape else 0
+            points = {f"Point {number + 1}": "" for number in range(count)}
             lines += _tag(f'KeyPointLabels name="point" toName="image" {weights}', "Label", points)
         elif tag in ("Choices", "Taxonomy"):
             lines += _tag(f'{tag} name="label" toName="image" {weights}', "Choice", classes)
@@ -114,13 +117,37 @@ def _tasks(kind: type[Control]) -> tuple[str, ...]:
     return tasks if isinstance(tasks, tuple) else ("detect", "segment", "pose", "obb")
 
 
-def _tag(opening: str, child: str, values: list[str]) -> list[str]:
-    labels = [
-        f"    <{child} value={quoteattr(value)}"
-        + (f' background="{COLOURS[index % len(COLOURS)]}"/>' if child == "Label" else "/>")
-        for index, value in enumerate(values)
-    ]
-    return [f"  <{opening}>", *labels, f"  </{opening.split()[0]}>"]
+def _labels_for(names: Mapping[int, str]) -> dict[str, str]:
+    """Return a label for each class of a model, and the ``predicted_values`` that it needs to be that class, if any.
+
+    A label is what people read: classes whose names look the same have one. A ``$`` in it is a full-width one, since Label
+    Studio takes what follows for a key of the task's data.
+    """
+    classes: dict[str, dict[str, None]] = {}
+    for name in names.values():
+        label = visible(name).replace("$", "＄") or "no name"
+        classes.setdefault(label, {})[_writable(name)] = None
+    return {
+        label: "" if all(visible(name) == label for name in same) else ", ".join(map(quote_name, same))
+        for label, same in classes.items()
+    }
+
+
+def _writable(text: str) -> str:
+    """Return what XML can hold of a text."""
+    return _NOT_IN_XML.sub(lambda found: " " if found[0].isspace() else "", text)
+
+
+def _tag(opening: str, child: str, labels: Mapping[str, str]) -> list[str]:
+    lines = []
+    for index, (label, predicted_values) in enumerate(labels.items()):
+        attributes = f"value={quoteattr(label)}"
+        if child == "Label":
+            attributes += f' background="{COLOURS[index % len(COLOURS)]}"'
+        if predicted_values:
+            attributes += f" predicted_values={quoteattr(predicted_values)}"
+        lines.append(f"    <{child} {attributes}/>")
+    return [f"  <{opening}>", *lines, f"  </{opening.split()[0]}>"]
 
 
 def explain(settings: Settings, labeling_config: str) -> Iterator[tuple[str, bool]]:
@@ -195,7 +222,7 @@ def _labels(control: Control, names: Mapping[int, str]) -> Iterator[str]:
         return
     by_class = control.class_map(names)
     for label, threshold in zip(control.labels, control.label_thresholds, strict=True):
-        classes = [names[number] for number, wanted in enumerate(by_class.labels) if wanted == label]
+        classes = [quote_name(names[number]) for number, wanted in enumerate(by_class.labels) if wanted == label]
         if classes:
             yield f"{label.value}: {', '.join(classes)}, from a score of {threshold:g}"
         else:

@@ -44,8 +44,7 @@ class ClassControl(ImageControl):
         made, problems = super().from_tag(tag, shown, config, settings)
         if made is None:
             return None, problems
-        # Label Studio reads the names of attributes in any case.
-        on = {name.lower() for name, value in tag.attributes.items() if value.lower() == "true"}
+        on = {name for name, value in tag.attributes.items() if value.lower() == "true"}
         if "perregion" in on:
             return None, [f"{tag} left out: with perRegion it says what a region is, and the model what an image is"]
         if shown.source.pages and "peritem" not in on:

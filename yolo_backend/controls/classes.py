@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
+from yolo_backend.label_studio.class_names import SPELLINGS, quote_name, spellings
 from yolo_backend.label_studio.labeling_config import Label
 
 LISTED = 20
@@ -41,16 +43,17 @@ class ClassMap:
 def label_map(labels: Sequence[Label], names: Sequence[str]) -> dict[str, int]:
     """Map the class names of a model, as the model spells them, to the indices of ``labels``.
 
-    A name that is written exactly as the class wins over one that differs in case, and then the label that comes first.
+    A name that is written exactly as the class wins over one that only looks like it, and that over one that differs in
+    case; then the label that comes first.
     """
     mapped: dict[str, int] = {}
-    for fold in (str, str.casefold):
-        by_name: dict[str, list[str]] = {}
+    for level in range(SPELLINGS):
+        by_spelling: dict[str, list[str]] = {}
         for name in names:
-            by_name.setdefault(fold(name.strip()), []).append(name)
+            by_spelling.setdefault(spellings(name)[level], []).append(name)
         for index, label in enumerate(labels):
             for wanted in label.names:
-                for name in by_name.get(fold(wanted), ()):
+                for name in by_spelling.get(spellings(wanted)[level], ()):
                     mapped.setdefault(name, index)
     return mapped
 
@@ -79,31 +82,39 @@ def match_classes(
 
 
 def _problems(labels: Sequence[Label], mapped: Mapping[str, int], names: Mapping[int, str], owner: str) -> list[str]:
-    all_names = list(names.values())
-    folded = {name.casefold(): name for name in all_names}
+    by_folded = {spellings(name)[-1]: name for name in names.values()}
     used = set(mapped.values())
     problems = []
     for index, label in enumerate(labels):
-        unknown = [name for name in label.names if name.casefold() not in folded]
+        unknown = [name for name in label.names if spellings(name)[-1] not in by_folded]
         if index in used and not unknown:
             continue
         if not unknown:
             # Every name is a class, but labels above took them all.
-            problems.append(f"label {label.value!r}: {', '.join(label.names) or 'no class'} goes to another label")
+            listed = ", ".join(map(quote_name, label.names))
+            problems.append(f"label {label.value!r}: {listed or 'no class'} goes to another label")
             continue
         words = [f"no class {', '.join(map(repr, unknown))} for label {label.value!r}"]
         # Among a thousand classes that takes milliseconds for each name, and no more are shown.
         looked_for = unknown[:LISTED] if len(problems) < LISTED else ()
-        nearest = [folded[m] for name in looked_for for m in difflib.get_close_matches(name.casefold(), folded, 2)]
+        nearest = [
+            quote_name(by_folded[match])
+            for name in looked_for
+            for match in difflib.get_close_matches(spellings(name)[-1], by_folded, 2)
+        ]
         if nearest:
             words.append(f"nearest: {', '.join(dict.fromkeys(nearest))}")
         problems.append("; ".join(words))
     if len(problems) > LISTED:
         problems[LISTED:] = [f"{len(problems) - LISTED} more labels without a class"]
     if problems:
-        listed = ", ".join(all_names[:LISTED])
-        more = len(all_names) - LISTED
-        classes = f"{listed} and {more} more" if more > 0 else listed or "none"
         problems = [f"{owner}: {problem}" for problem in problems]
-        problems.append(f"{owner}: classes of the model: {classes}; map them with predicted_values")
+        problems.append(f"{owner}: {classes_of_the_model(names)}; map them with predicted_values")
     return problems
+
+
+def classes_of_the_model(names: Mapping[int, str]) -> str:
+    """List the classes of a model, as ``predicted_values`` would."""
+    listed = ", ".join(quote_name(name) for name in islice(names.values(), LISTED))
+    more = len(names) - LISTED
+    return f"classes of the model: {f'{listed} and {more} more' if more > 0 else listed or 'none'}"

@@ -11,7 +11,9 @@ import numpy as np
 from yolo_backend.controls.attributes import Attribute, attribute
 from yolo_backend.controls.base import Control, ImageControl, LabeledDetection, label_attribute
 from yolo_backend.controls.boxes import upright_boxes
+from yolo_backend.controls.classes import classes_of_the_model
 from yolo_backend.controls.rectangle_labels import RectangleLabels
+from yolo_backend.label_studio.class_names import folded, spellings
 from yolo_backend.label_studio.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
 from yolo_backend.tasks import Region
 
@@ -26,7 +28,7 @@ class KeyPoint:
     """Which point of which objects a label is for.
 
     ``model_index`` is the point's number in the model, from 0. ``classes`` are the names of the objects' classes,
-    case folded; empty: of any object.
+    folded; empty: of any object.
     """
 
     label: Label
@@ -106,7 +108,7 @@ class KeyPointLabels(ImageControl):
 
     def wants_any(self, names: Mapping[int, str]) -> bool:
         """Tell whether a label is for a point of any of the model's classes."""
-        known = {name.casefold() for name in names.values()}
+        known = {folded(name) for name in names.values()}
         return any(not point.classes or known.intersection(point.classes) for point in self.points)
 
     def problems_with(self, task: str, points: int = 0) -> list[str]:
@@ -120,9 +122,9 @@ class KeyPointLabels(ImageControl):
 
     def class_problems(self, names: Mapping[int, str]) -> tuple[str, ...]:
         """Say which labels name classes that the model doesn't have."""
-        known = {name.casefold() for name in names.values()}
+        known = {folded(name) for name in names.values()}
         problems = [
-            f"{self}: no class {name!r} for label {point.label.value!r}; classes of the model: {', '.join(names.values())}"
+            f"{self}: no class {name!r} for label {point.label.value!r}; {classes_of_the_model(names)}"
             for point in self.points
             for name in sorted(set(point.classes) - known)
         ]
@@ -137,7 +139,7 @@ class KeyPointLabels(ImageControl):
         boxes = upright_boxes(result)
         held = {box.index: box for box in self.boxes.kept(result)} if self.boxes else {}
         for index, (number, score) in enumerate(zip(result.classes.tolist(), result.scores.tolist(), strict=True)):
-            name = result.names[number].casefold()
+            name = spellings(result.names[number])[-1]
             points: dict[int, KeyPoint] = {}
             for point in self.points:
                 if (
@@ -175,7 +177,7 @@ def _points(control: KeyPointLabels, problems: list[str]) -> Iterator[KeyPoint]:
             label=label,
             threshold=threshold,
             model_index=index,
-            classes=tuple(sorted({name.casefold() for name in classes})),
+            classes=tuple(sorted(set(map(folded, classes)))),
         )
         first = next((other for other in taken if other.is_also(point)), None)
         if first is not None:

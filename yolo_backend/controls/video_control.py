@@ -35,9 +35,7 @@ class VideoControl(Control):
         """Make the control of a tag; see `Control.from_tag`."""
         control, problems = super().from_tag(tag, shown, config, settings)
         if control is not None:
-            # Label Studio reads the names of attributes in any case, and its own templates write framerate.
-            attributes = {name.lower(): value for name, value in shown.attributes.items()}
-            control = control.with_fields({"frame_rate": attributes.get("framerate")})
+            control = control.with_fields({"frame_rate": shown.attributes.get("framerate")})
         return control, problems
 
     def fingerprint(self) -> dict[str, Any]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
 from yolo_backend.errors import ConfigError
+from yolo_backend.label_studio.class_names import split_names
 
 LABEL_TAGS = ("Label", "Choice")
 """Tags that name one label of the control tag around them."""
+
+TAGS_WITH_PAGES = ("Image",)
+"""Object tags that know ``valueList``; the editor passes over it on others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +45,7 @@ class Label:
 class Source:
     """Where in a task the data of an object tag is.
 
-    Attributes:
-        value: ``$key`` of the task's data, or the data itself.
-        pages: The data is a list with an item for each page.
+    ``value`` is as the tag has it, see `task_data.parse_value`; with ``pages`` each item of the list there is a page.
     """
 
     value: str
@@ -51,7 +54,10 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectTag:
-    """A tag that shows a task's data, such as ``<Image name="image" value="$image"/>``."""
+    """A tag that shows a task's data, such as ``<Image name="image" value="$image"/>``.
+
+    The names of its ``attributes`` are in lower case: the editor reads them in any.
+    """
 
     tag: str
     name: str
@@ -60,19 +66,32 @@ class ObjectTag:
     @property
     def source(self) -> Source:
         """Where the tag's data is."""
-        pages = self.attributes.get("valueList", "")
-        return Source(value=pages or self.attributes.get("value", ""), pages=bool(pages))
+        pages = self.tag in TAGS_WITH_PAGES and "valuelist" in self.attributes
+        return Source(value=self.attributes.get("valuelist" if pages else "value", ""), pages=pages)
+
+    def __str__(self) -> str:
+        return f'<{self.tag} name="{self.name}">'
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlTag:
-    """A tag that people label with, such as ``<RectangleLabels name="label" toName="image">``."""
+    """A tag that people label with, such as ``<RectangleLabels name="label" toName="image">``.
+
+    Attributes:
+        tag: such as ``RectangleLabels``.
+        name: of the tag.
+        to_name: of the object tag that it is on.
+        labels: in document order.
+        attributes: their names in lower case.
+        repeated_on: the ``on`` of the ``<Repeater>`` around it, which makes more of it for each task.
+    """
 
     tag: str
     name: str
     to_name: str
     labels: tuple[Label, ...]
     attributes: Mapping[str, str] = field(compare=False, repr=False)
+    repeated_on: str | None = None
 
     def __str__(self) -> str:
         return f'<{self.tag} name="{self.name}">'
@@ -133,17 +152,18 @@ def _read(root: ElementTree.Element, limits: Limits) -> LabelingConfig:
     controls: list[ControlTag] = []
     objects: dict[str, ObjectTag] = {}
     names = 0
-    for element in root.iter():
-        name = element.get("name")
+    for element, repeated_on in _elements(root):
+        attributes = _attributes(element)
+        name = attributes.get("name")
         if name is None:
             continue
-        if to_name := element.get("toName"):
+        if to_name := attributes.get("toname"):
             if len(controls) == limits.max_controls:
                 raise ConfigError(
                     f"the labeling config has more control tags than MAX_CONTROLS allows ({limits.max_controls})"
                 )
             labels = []
-            for label in _labels(element):
+            for label in _labels(element, most_names=limits.max_labels + 1):
                 labels.append(label)
                 names += max(1, len(label.names))
                 if names > limits.max_labels:
@@ -157,29 +177,46 @@ def _read(root: ElementTree.Element, limits: Limits) -> LabelingConfig:
                     name=name,
                     to_name=to_name,
                     labels=tuple(labels),
-                    attributes=MappingProxyType(dict(element.attrib)),
+                    attributes=attributes,
+                    repeated_on=repeated_on,
                 )
             )
-        elif "value" in element.attrib or "valueList" in element.attrib:
-            objects[name] = ObjectTag(tag=element.tag, name=name, attributes=MappingProxyType(dict(element.attrib)))
+        elif "value" in attributes or "valuelist" in attributes:
+            objects[name] = ObjectTag(tag=element.tag, name=name, attributes=attributes)
     return LabelingConfig(controls=tuple(controls), objects=MappingProxyType(objects))
 
 
-def _labels(element: ElementTree.Element, path: tuple[str, ...] = ()) -> Iterator[Label]:
+def _elements(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, str | None]]:
+    """Yield all elements in document order, each with what the repeater around it repeats."""
+    waiting: list[tuple[ElementTree.Element, str | None]] = [(root, None)]
+    while waiting:
+        element, repeated_on = waiting.pop()
+        yield element, repeated_on
+        if element.tag == "Repeater":
+            repeated_on = _attributes(element).get("on", "")
+        waiting += [(child, repeated_on) for child in reversed(element)]
+
+
+def _attributes(element: ElementTree.Element) -> Mapping[str, str]:
+    """Return the attributes of a tag as the editor reads them: names in any case, and a tag's text for its ``value``."""
+    attributes = {name.lower(): text for name, text in element.attrib.items()}
+    text = (element.text or "").strip()
+    if text and not len(element):
+        attributes["value"] = text
+    return MappingProxyType(attributes)
+
+
+def _labels(element: ElementTree.Element, path: tuple[str, ...] = (), *, most_names: int) -> Iterator[Label]:
     for child in element:
-        if child.get("toName"):  # a control tag has its own labels
+        attributes = _attributes(child)
+        if attributes.get("toname"):  # a control tag has its own labels
             continue
-        own_name = child.get("value", "")
-        value = child.get("alias") or own_name
+        own_name = attributes.get("value", "")
+        value = attributes.get("alias") or own_name
         is_label = child.tag in LABEL_TAGS and value != ""
         here = (*path, value) if is_label else path
         if is_label:
-            listed = child.get("predicted_values")
-            names = [own_name] if listed is None else listed.split(",")
-            yield Label(
-                value=value,
-                names=tuple(name.strip() for name in names if name.strip()),
-                path=here,
-                attributes=MappingProxyType(dict(child.attrib)),
-            )
-        yield from _labels(child, here)
+            listed = attributes.get("predicted_values")
+            names = filter(None, [own_name.strip()]) if listed is None else split_names(listed)
+            yield Label(value=value, names=tuple(islice(names, most_names)), path=here, attributes=attributes)
+        yield from _labels(child, here, most_names=most_names)

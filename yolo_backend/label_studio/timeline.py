@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from yolo_backend.errors import MediaError
+from yolo_backend.label_studio.task_data import parse_value
+
 DEFAULT_FRAME_RATE = 24.0
 """What the editor uses without ``<Video frameRate>``, whatever the video's own rate."""
 
@@ -24,17 +27,12 @@ def frame_rate(text: str | None, data: Mapping[str, Any]) -> float:
     """Return the rate that the editor reads from ``<Video frameRate>``, in frames per second.
 
     Args:
-        text: The attribute: a number, or ``$key`` of the task's data; below 1 it's seconds per frame.
-        data: Of the task.
+        text: the attribute: a number, or a variable of the task's data; below 1 it's seconds per frame.
+        data: of the task.
     """
-    value: Any = text
-    if text is not None and text.startswith("$"):
-        value = data
-        for step in text[1:].split("."):
-            value = value.get(step) if isinstance(value, Mapping) else None
     try:
-        rate = float(value)
-    except (TypeError, ValueError):
+        rate = float(parse_value(text or "", data))
+    except (MediaError, TypeError, ValueError):
         return DEFAULT_FRAME_RATE
     if not math.isfinite(rate) or rate <= 0:
         return DEFAULT_FRAME_RATE

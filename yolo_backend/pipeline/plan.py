@@ -121,10 +121,17 @@ def _control(tag: ControlTag, config: LabelingConfig, settings: Settings) -> tup
     kinds = [kind for kind in CONTROLS if tag.tag in (kind.tag, kind.shape_tag)]
     if not kinds:
         return None, []
+    if tag.repeated_on is not None:
+        return None, [
+            f'{tag} left out: it is in a <Repeater on="{tag.repeated_on}">, which makes more tags for each task; show the '
+            "pictures as pages of one tag, with <Image valueList>"
+        ]
     shown = config.objects.get(tag.to_name)
     if shown is None:
         names = ", ".join(config.objects) or "there is none"
         return None, [f'{tag}: toName="{tag.to_name}" names no tag that shows data; the names of those: {names}']
+    if not shown.source.value:
+        return None, [f"{tag} left out: {shown} shows nothing, it has no value"]
     for kind in kinds:
         if kind.object_tag == shown.tag:
             return kind.from_tag(tag, shown, config, settings)
