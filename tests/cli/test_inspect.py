@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
-from ultralytics import YOLO
 
 from yolo_backend.cli import inspect as module
 from yolo_backend.cli.inspect import available_weights, config_for, explain
 from yolo_backend.controls.classes import match_classes
 from yolo_backend.errors import ConfigError, WeightsError
+from yolo_backend.inference.library import ultralytics
 from yolo_backend.inference.postprocess import ModelMetadata
 from yolo_backend.label_studio.labeling_config import parse_labeling_config
 from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR, Settings
@@ -108,7 +108,7 @@ def test_whatever_classes_are_called_each_has_a_label_in_our_own_config(classes:
 def test_our_own_config_for_weights_of_odd_classes_has_no_problems(
     settings: Settings, tmp_path: Path, names: tuple[str, ...]
 ) -> None:
-    model = YOLO(BUNDLED_MODELS / "demo-detect.pt")
+    model = ultralytics().YOLO(BUNDLED_MODELS / "demo-detect.pt")
     model.model.names = dict(enumerate(names))
     model.save(tmp_path / "odd.pt")
     said = list(explain(settings, config_for(settings, "odd.pt")))
