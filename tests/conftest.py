@@ -5,12 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.networks import Networks
+from yolo_backend.inference.backends.base import Backend
+from yolo_backend.inference.backends.loading import load_backend
+from yolo_backend.settings import BUNDLED_MODELS
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,20 @@ def make_web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], WebServer
 @pytest.fixture
 def web(make_web: Callable[[], WebServer]) -> WebServer:
     return make_web()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _bundled_weights_are_loaded_once() -> Iterator[None]:
+    """The models of all engines share them: they hold nothing of a request, and a store has loaded them all the same."""
+    load_once = lru_cache(maxsize=None)(load_backend)
+
+    def load(path: Path, device: str, **options: Any) -> Backend:
+        bundled = path.parent == BUNDLED_MODELS and path.suffix == ".pt"
+        return (load_once if bundled else load_backend)(path, device, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yolo_backend.inference.store.load_backend", load)
+        yield
 
 
 @pytest.fixture(scope="session")
