@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.networks import Networks
-from yolo_backend.inference.backends.base import Backend
-from yolo_backend.inference.backends.loading import load_backend
+from yolo_backend.inference.backends import loading
+from yolo_backend.inference.backends.ultralytics import UltralyticsBackend
 from yolo_backend.settings import BUNDLED_MODELS
 
 
@@ -114,15 +113,15 @@ def web(make_web: Callable[[], WebServer]) -> WebServer:
 
 @pytest.fixture(scope="session", autouse=True)
 def _bundled_weights_are_loaded_once() -> Iterator[None]:
-    """The models of all engines share them: they hold nothing of a request, and a store has loaded them all the same."""
-    load_once = lru_cache(maxsize=None)(load_backend)
+    """They hold nothing of a request, so that the models of all engines can share them."""
+    load_once = lru_cache(maxsize=None)(UltralyticsBackend)
 
-    def load(path: Path, device: str, **options: Any) -> Backend:
+    def load(path: Path, device: str, *, batch_size: int) -> UltralyticsBackend:
         bundled = path.parent == BUNDLED_MODELS and path.suffix == ".pt"
-        return (load_once if bundled else load_backend)(path, device, **options)
+        return (load_once if bundled else UltralyticsBackend)(path, device, batch_size=batch_size)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("yolo_backend.inference.store.load_backend", load)
+        patch.setattr(loading, "UltralyticsBackend", load)
         yield
 
 

@@ -29,8 +29,7 @@ CONFIG = EXAMPLES / "RectangleLabels.xml"
 @pytest.fixture
 def environment(tmp_path: Path, networks: Networks) -> dict[str, str]:
     """For a process, which finds a network for OpenVINO, so that it needs no PyTorch."""
-    networks.make(BUNDLED_MODELS / "demo-detect.pt")
-    networks.give(tmp_path / "data")
+    networks.give(tmp_path / "data", BUNDLED_MODELS / "demo-detect.pt")
     return {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "MODEL_DIR": str(tmp_path / "data")}
 
 
