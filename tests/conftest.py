@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.networks import Networks
+from yolo_backend.inference.backends import loading
+from yolo_backend.inference.backends.ultralytics import UltralyticsBackend
+from yolo_backend.settings import BUNDLED_MODELS
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,20 @@ def make_web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], WebServer
 @pytest.fixture
 def web(make_web: Callable[[], WebServer]) -> WebServer:
     return make_web()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _bundled_weights_are_loaded_once() -> Iterator[None]:
+    """They hold nothing of a request, so that the models of all engines can share them."""
+    load_once = lru_cache(maxsize=None)(UltralyticsBackend)
+
+    def load(path: Path, device: str, *, batch_size: int) -> UltralyticsBackend:
+        bundled = path.parent == BUNDLED_MODELS and path.suffix == ".pt"
+        return (load_once if bundled else UltralyticsBackend)(path, device, batch_size=batch_size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "UltralyticsBackend", load)
+        yield
 
 
 @pytest.fixture(scope="session")

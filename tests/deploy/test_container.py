@@ -194,7 +194,8 @@ def test_files_of_the_image_predict_with_empty_volumes(tmp_path: Path) -> None:
         input=json.dumps({"tasks": [{"id": 1, "data": {"image": image}}], "label_config": label_config}),
         env={key: value for key, value in os.environ.items() if key not in names}
         | MANIFEST
-        | {"MODEL_ROOT": str(models), "MODEL_DIR": str(data / "models"), "PYTHONPATH": str(tmp_path)},
+        | {"MODEL_ROOT": str(models), "MODEL_DIR": str(data / "models"), "PYTHONPATH": str(tmp_path)}
+        | {"RUNTIME": "pytorch"},  # else the process would end once it has made a network for OpenVINO
         cwd=code,
         capture_output=True,
         text=True,

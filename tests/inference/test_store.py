@@ -291,8 +291,7 @@ def test_what_a_format_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_pytorch_weights_run_in_onnx_runtime_where_asked(
     tmp_path: Path, networks: Networks, photos: list[np.ndarray]
 ) -> None:
-    networks.make(bundled("detect"), "onnx")
-    networks.give(tmp_path, "onnx")
+    networks.give(tmp_path, bundled("detect"), runtime="onnx")
     settings = Settings(model_dir=tmp_path, runtime="onnx", device="cpu")
     model = ModelStore(settings, WeightsStore(settings)).get(ModelSpec(weights="demo-detect.pt"))
     assert model.runtime == "onnx"
@@ -370,8 +369,7 @@ def test_pytorch_is_asked_for_a_gpu_where_there_may_be_one(tmp_path: Path, files
 
 def test_a_process_that_finds_its_networks_does_without_pytorch(tmp_path: Path, networks: Networks) -> None:
     """It starts in a second, and takes a third of the memory."""
-    networks.make(bundled("detect"))
-    networks.give(tmp_path)
+    networks.give(tmp_path, bundled("detect"))
     program = """
 import sys
 from yolo_backend.pipeline.engine import Engine

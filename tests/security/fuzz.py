@@ -27,6 +27,8 @@ from hypothesis import HealthCheck
 
 from tests.e2e.service import Service
 from tests.security.strategies import predict_requests
+from tests.support.networks import Networks
+from yolo_backend.settings import BUNDLED_MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 USER, PASSWORD = "annotator", "fuzzed password"
@@ -62,8 +64,10 @@ def fuzz(directory: Path, *, examples: int, seed: int) -> Outcome:
         "CONNECT_TIMEOUT": "1",
         "DOWNLOAD_TIMEOUT": "2",
         "PREDICT_DEADLINE": "20",
-        "RUNTIME": "pytorch",
     }
+    networks = Networks(directory / "data")
+    for weights in BUNDLED_MODELS.glob("*.pt"):
+        networks.make(weights)  # else they would be made meanwhile
     with Service(directory, settings) as service:
         memory: list[float] = []
         stop = threading.Event()

@@ -74,10 +74,10 @@ def root(tmp_path: Path) -> Path:
         "\ud800",
     ],
 )
-@pytest.mark.parametrize("address", ["/data/local-files/?d={}", "http://ls:8080/data/local-files/?d={}"])
+@pytest.mark.parametrize("address", ["/data/local-files/?d={}", "http://127.0.0.1:1/data/local-files/?d={}"])
 def test_no_file_outside_the_document_root_is_read(root: Path, path: str, address: str) -> None:
     settings = Settings(
-        local_files_document_root=root, label_studio_url="http://ls:8080", media_hosts="none", connect_timeout=0.2
+        local_files_document_root=root, label_studio_url="http://127.0.0.1:1", media_hosts="none", connect_timeout=0.2
     )
     loader, label_studio = MediaLoader(settings), LabelStudio(url=None)
     if address.startswith("http"):

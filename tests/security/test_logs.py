@@ -15,6 +15,8 @@ import requests
 
 from tests.conftest import WebServer
 from tests.e2e.service import Service
+from tests.support.networks import Networks
+from yolo_backend.settings import BUNDLED_MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTO = ROOT / "examples" / "images" / "photo-01.jpg"
@@ -114,9 +116,11 @@ def send_secrets(service: Service, web: WebServer) -> None:
             connection.recv(1000)
 
 
-@pytest.mark.parametrize("log_format", ["text", "json"])
-def test_no_secret_is_logged(web: WebServer, tmp_path: Path, log_format: str) -> None:
+@pytest.mark.parametrize(("log_format", "runtime"), [("text", "pytorch"), ("json", "auto")])
+def test_no_secret_is_logged(web: WebServer, tmp_path: Path, networks: Networks, log_format: str, runtime: str) -> None:
+    networks.give(tmp_path / "data", BUNDLED_MODELS / "demo-detect.pt")
     settings = {
+        "RUNTIME": runtime,
         "LOG_LEVEL": "DEBUG",
         "LOG_FORMAT": log_format,
         "BASIC_AUTH_USER": USER,

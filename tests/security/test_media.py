@@ -9,11 +9,13 @@ import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import Asked, WebServer, answer
 from tests.support.clips import read_frames
 from yolo_backend.errors import MediaError
 from yolo_backend.label_studio.client import LabelStudio
@@ -216,10 +218,15 @@ def test_a_task_with_very_many_regions_is_left_out(tmp_path: Path, caplog: pytes
     assert "4 regions, more than MAX_REGIONS allows (3)" in caplog.text
 
 
-def test_a_slow_server_does_not_hold_up_others(tmp_path: Path, web: Any) -> None:
+def test_a_slow_server_does_not_hold_up_others(tmp_path: Path, web: WebServer) -> None:
     """Other requests go on while a server dribbles."""
     left = threading.Event()
-    web.routes["/slow.jpg"] = lambda handler, asked: left.wait(20)
+
+    def dribble(handler: BaseHTTPRequestHandler, _: Asked) -> None:
+        left.wait(20)
+        answer(handler, status=404)
+
+    web.routes["/slow.jpg"] = dribble
     engine = engine_for(tmp_path, download_timeout=10, fetch_threads=2)
     plan = engine.plan(f'<View><Image name="i" value="$i"/>{TAG.format("")}</View>')
     tasks = [{"id": 1, "data": {"i": f"{web.url}/slow.jpg"}}, {"id": 2, "data": {"i": PHOTO}}]

@@ -8,7 +8,9 @@ from flask.testing import FlaskClient
 
 from tests.security.conftest import RIGHT, Start
 from tests.security.fuzz import fuzz
+from tests.support.networks import Networks
 from yolo_backend.serving.openapi import document
+from yolo_backend.settings import BUNDLED_MODELS
 
 
 def test_every_route_is_described_and_no_other(start: Start) -> None:
@@ -36,8 +38,9 @@ def test_what_is_served_is_the_document(start: Start) -> None:
     assert client.get("/openapi.json", auth=RIGHT).get_json() == document()
 
 
-def test_the_service_withstands_a_fuzzer(tmp_path: Path) -> None:
+def test_the_service_withstands_a_fuzzer(tmp_path: Path, networks: Networks) -> None:
     """A short version of ``make fuzz``."""
+    networks.give(tmp_path / "data", *BUNDLED_MODELS.glob("*.pt"))
     outcome = fuzz(tmp_path, examples=10, seed=1)
     assert outcome.failures == ""
     assert outcome.tracebacks == []

@@ -15,7 +15,8 @@ import pytest
 import requests
 
 from tests.e2e.service import Service
-from yolo_backend.settings import PROJECT_DIR
+from tests.support.networks import Networks
+from yolo_backend.settings import BUNDLED_MODELS, PROJECT_DIR
 
 CONFIG = (
     '<View><Image name="i" value="$i"/><RectangleLabels name="c" toName="i" model_path="demo-detect.pt">'
@@ -26,13 +27,11 @@ PHOTO = {"i": "/data/local-files/?d=photo-02.jpg"}
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    settings = {
-        "LOCAL_FILES_DOCUMENT_ROOT": str(PROJECT_DIR / "examples" / "images"),
-        "MAX_TASKS": "2",
-        "RUNTIME": "pytorch",
-    }
-    with Service(tmp_path_factory.mktemp("service"), settings) as running:
+def service(tmp_path_factory: pytest.TempPathFactory, networks: Networks) -> Iterator[Service]:
+    directory = tmp_path_factory.mktemp("service")
+    networks.give(directory / "data", BUNDLED_MODELS / "demo-detect.pt")
+    settings = {"LOCAL_FILES_DOCUMENT_ROOT": str(PROJECT_DIR / "examples" / "images"), "MAX_TASKS": "2"}
+    with Service(directory, settings) as running:
         yield running
 
 

@@ -12,15 +12,18 @@ import pytest
 import requests
 
 from tests.e2e.service import Service
+from tests.support.networks import Networks
 from yolo_backend.serving.gunicorn_worker import ClientSocket
+from yolo_backend.settings import BUNDLED_MODELS
 
 THREADS = 33  # of the worker: 32 and one for each predict request
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    settings = {"MAX_CONCURRENT_PREDICTS": "1", "CLIENT_TIMEOUT": "1", "RUNTIME": "pytorch"}
-    with Service(tmp_path_factory.mktemp("service"), settings) as running:
+def service(tmp_path_factory: pytest.TempPathFactory, networks: Networks) -> Iterator[Service]:
+    directory = tmp_path_factory.mktemp("service")
+    networks.give(directory / "data", BUNDLED_MODELS / "demo-detect.pt")
+    with Service(directory, {"MAX_CONCURRENT_PREDICTS": "1", "CLIENT_TIMEOUT": "1"}) as running:
         yield running
 
 

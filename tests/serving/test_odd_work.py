@@ -59,31 +59,36 @@ def points(value: dict[str, Any]) -> list[float]:
     return [value[key] for key in PERCENT if key in value] + [number for xy in value.get("points", ()) for number in xy]
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-@pytest.mark.parametrize("name", ["photo-05.jpg", "photo-06.jpg"])
-def test_turned_by_exif_as_if_it_lay_upright(ask: Ask, folder: Path, example: str, name: str) -> None:
+@pytest.fixture(scope="module", params=["photo-05.jpg", "photo-06.jpg"])
+def size(request: pytest.FixtureRequest, folder: Path) -> tuple[int, int]:
     """A landscape and a portrait photo, each as it is and as a camera saves it that was held sideways."""
-    upright = photo(name)
+    upright = photo(request.param)
     exif = Image.Exif()
     exif[0x0112] = 6
-    upright.save(folder / "upright.png")
-    upright.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.png", exif=exif)
+    upright.save(folder / "upright.png", compress_level=1)
+    upright.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.png", exif=exif, compress_level=1)
+    return upright.size
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_turned_by_exif_as_if_it_lay_upright(ask: Ask, size: tuple[int, int], example: str) -> None:
     regions = ask(EXAMPLES[example], "upright.png")
     assert ask(EXAMPLES[example], "turned.png") == regions != []
     for region in regions:
         if "original_width" in region:
-            assert (region["original_width"], region["original_height"]) == upright.size
+            assert (region["original_width"], region["original_height"]) == size
         assert all(0 <= number <= 100 for number in points(region["value"]) if "rotation" not in region["value"])
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-@pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (3, 2000), (640, 480)])
-def test_an_image_with_nothing_on_it(ask: Ask, folder: Path, example: str, size: tuple[int, int]) -> None:
-    Image.new("RGB", size, "white").save(folder / "blank.png")
+@pytest.mark.parametrize("blank", [(1, 1), (1, 700), (700, 1), (3, 2000), (640, 480)])
+def test_an_image_with_nothing_on_it(ask: Ask, folder: Path, example: str, blank: tuple[int, int]) -> None:
+    Image.new("RGB", blank, "white").save(folder / "blank.png")
     # A whole image is always of some class.
     assert {region["type"] for region in ask(EXAMPLES[example], "blank.png")} <= {"choices", "taxonomy"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", [name for name in EXAMPLES if name not in ("Choices", "Taxonomy")])
 def test_three_hundred_objects(ask: Ask, folder: Path, example: str) -> None:
     """A sheet of labels: the same upright QR code in 15 rows of 20."""

@@ -33,7 +33,9 @@ class Networks:
             torch.set_num_threads(available_cores())  # the exporter leaves one
         return path
 
-    def give(self, model_dir: Path, runtime: str = "openvino") -> None:
-        """Let a service with this MODEL_DIR find what was made."""
+    def give(self, model_dir: Path, *weights: Path, runtime: str = "openvino") -> None:
+        """Let a service with this MODEL_DIR find networks of these weights: where it needs no others, it needs no PyTorch."""
+        for file in weights:
+            self.make(file, runtime)
         model_dir.mkdir(exist_ok=True)
         (model_dir / runtime).symlink_to(self._directory / runtime)
