@@ -21,7 +21,7 @@ _UNKNOWN_SOURCE = "path/to/label-studio-ml"
 
 
 class CommandError(Exception):
-    """What the user asked for can't be done; the message says why and what helps."""
+    """The command can't be done; the message gives the reason and the remedy."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FILE[:CLASS]",
             help="a Python file to take as model.py; the class is found where the file has one only",
         )
-        create_command.add_argument("--force", action="store_true", help="write over the files of an earlier one")
+        create_command.add_argument("--force", action="store_true", help="overwrite the files of an earlier project")
         create_command.set_defaults(run=_create)
 
     start = commands.add_parser("start", help="run a project for development", description="Run a project here.")
@@ -81,15 +81,15 @@ def create(directory: Path, *, script: str | None = None, force: bool = False) -
     Args:
         directory: Where; made with its parents.
         script: ``FILE`` or ``FILE:Class``, to take as the model.
-        force: Write over files that are there. Files of other names stay.
+        force: Overwrite existing files. Files of other names stay.
 
     Raises:
-        CommandError: The directory has files already, or the script or its class is not there.
+        CommandError: The directory has files already, or the script or its class doesn't exist.
     """
     if directory.exists() and not directory.is_dir():
         raise CommandError(f"{directory} is a file; choose another name")
     if directory.is_dir() and any(directory.iterdir()) and not force:
-        raise CommandError(f"{directory} is there already; choose another name, or --force to write over its files")
+        raise CommandError(f"{directory} exists already; choose another name, or --force to overwrite its files")
     model_class, model = _model_of(script) if script else ("NewModel", None)
     values = {
         "@NAME@": directory.resolve().name,
@@ -98,7 +98,7 @@ def create(directory: Path, *, script: str | None = None, force: bool = False) -
         "@SDK_SOURCE@": _sdk_source() or _UNKNOWN_SOURCE,
     }
     directory.mkdir(parents=True, exist_ok=True)
-    for template in sorted(resources.files("label_studio_ml.templates").iterdir(), key=lambda each: each.name):
+    for template in sorted(resources.files("label_studio_ml.templates").iterdir(), key=lambda template: template.name):
         if not template.name.endswith(_SUFFIX):
             continue
         name = template.name.removesuffix(_SUFFIX)
@@ -112,20 +112,22 @@ def create(directory: Path, *, script: str | None = None, force: bool = False) -
 
 
 def _model_of(script: str) -> tuple[str, str]:
-    """Return the model's class and the text of the file that ``FILE[:Class]`` names. Runs none of it."""
+    """Return the model's class and the text of the file that ``FILE[:Class]`` names, without running it."""
     file, colon, name = script.rpartition(":")
     if not colon or not name.isidentifier():
         file, name = script, ""
     try:
         text = Path(file).read_text(encoding="utf-8")
-        classes = [each for each in ast.parse(text, file).body if isinstance(each, ast.ClassDef)]
+        classes = [candidate for candidate in ast.parse(text, file).body if isinstance(candidate, ast.ClassDef)]
     except (OSError, SyntaxError, ValueError) as error:
         raise CommandError(f"The script {file} can't be read: {error}") from error
     if name:
-        if name not in {each.name for each in classes}:
-            raise CommandError(f"The script {file} has no class {name}; it has {[each.name for each in classes]}")
+        if name not in {candidate.name for candidate in classes}:
+            raise CommandError(
+                f"The script {file} has no class {name}; it has {[candidate.name for candidate in classes]}"
+            )
         return name, text
-    models = [each.name for each in classes if any(_BASE in ast.unparse(base) for base in each.bases)]
+    models = [candidate.name for candidate in classes if any(_BASE in ast.unparse(base) for base in candidate.bases)]
     if len(models) != 1:
         found = f"several classes derived from {_BASE}: {models}" if models else f"no class derived from {_BASE}"
         raise CommandError(f"The script {file} has {found}; name the one to use as {file}:Class")
@@ -151,13 +153,13 @@ def sdk_requirement() -> str:
 
 
 def _sdk_source() -> str:
-    """Return what this package was installed from, as pip takes it; "" where nothing says."""
+    """Return the source of this package's installation, as pip takes it; "" if it is unknown."""
     requirement = sdk_requirement()
     return requirement.partition(" @ ")[2] or _origin().get("url", "")
 
 
 def _origin() -> dict:
-    """Return where pip installed this package from, as PEP 610 records it; empty for a package index."""
+    """Return pip's record of this package's source (PEP 610); empty for a package index."""
     try:
         return json.loads(metadata.distribution("label-studio-ml").read_text("direct_url.json") or "{}")
     except metadata.PackageNotFoundError:
@@ -174,7 +176,7 @@ def _start(options: argparse.Namespace) -> None:
         level="DEBUG" if options.debug else options.log_level,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    # label_studio_sdk brings this one, which tells at level DEBUG of every language that it knows.
+    # A dependency of label_studio_sdk, which logs every language that it knows at level DEBUG.
     logging.getLogger("faker").setLevel(logging.INFO)
     for variable, value in (
         ("BASIC_AUTH_USER", options.basic_auth_user),

@@ -132,7 +132,7 @@ def test_nothing_is_written_over_without_force(capsys: pytest.CaptureFixture[str
     Path("new/model.py").write_text("# mine\n", encoding="utf-8")
     Path("new/weights.pt").write_text("mine", encoding="utf-8")
     assert main(["create", "new"]) == 2
-    assert "new is there already" in capsys.readouterr().err
+    assert "new exists already" in capsys.readouterr().err
     assert Path("new/model.py").read_text(encoding="utf-8") == "# mine\n"
     assert main(["create", "new", "--force"]) == 0
     assert "NewModel" in Path("new/model.py").read_text(encoding="utf-8")

@@ -37,6 +37,7 @@ _REFUSALS = {
     "400": "The request is not what is described here; `error` says what is wrong.",
     "401": "User or password is missing or wrong.",
     "403": "A page of another site made a browser send this.",
+    "404": "The project is unknown, or none is named and their versions differ.",
     "413": "The request's body is too large.",
     "429": "Too many wrong passwords, or too many events without one: wait as `Retry-After` says.",
     "503": "Too much to do: wait as `Retry-After` says.",
@@ -103,7 +104,14 @@ def _paths() -> Json:
                 others={"200": _answer("Metrics.", {"text/plain": {"schema": {"type": "string"}}})},
             )
         },
-        "/versions": {"get": _operation("The model versions of all projects", Versions, "401")},
+        "/versions": {
+            "get": _operation("The model version of a project", Versions, "401", "404")
+            | {
+                "parameters": [
+                    _parameter("project", "Its key, such as 4.1795333388; needed if the versions of projects differ.")
+                ]
+            }
+        },
         "/openapi.json": {
             "get": _operation(
                 "This document",
@@ -159,6 +167,10 @@ def _operation(
     if open_to_all:
         operation["security"] = []
     return operation
+
+
+def _parameter(name: str, description: str) -> Json:
+    return {"name": name, "in": "query", "description": description, "schema": {"type": "string"}}
 
 
 def _refusal(status: str) -> Json:

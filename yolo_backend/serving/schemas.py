@@ -69,7 +69,7 @@ class ModelVersion(_Answer):
 
 
 class Versions(_Answer):
-    """The versions of all projects."""
+    """The version of a project, in a list."""
 
     versions: list[str]
 
