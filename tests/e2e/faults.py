@@ -19,6 +19,7 @@ import numpy as np
 from _wsgi import app
 from yolo_backend.controls.rectangle_labels import RectangleLabels
 from yolo_backend.inference import Detections, Model
+from yolo_backend.inference.options import PredictOptions
 from yolo_backend.media import Picture
 from yolo_backend.tasks import Region
 
@@ -33,12 +34,14 @@ _predict = Model.predict
 _regions = RectangleLabels.regions
 
 
-def _faulty_predict(self: Model, images: Sequence[np.ndarray], **options: Any) -> list[Detections]:
+def _faulty_predict(
+    self: Model, images: Sequence[np.ndarray], options: PredictOptions, **more: Any
+) -> list[Detections]:
     if any(image.shape[1] == UNBEARABLE for image in images):
         raise RuntimeError("out of memory")
     with _device:
         time.sleep(_seconds * len(images))
-    return _predict(self, images, **options)
+    return _predict(self, images, options, **more)
 
 
 def _faulty_regions(self: RectangleLabels, result: Detections, picture: Picture) -> Iterator[Region]:
