@@ -172,7 +172,7 @@ def test_a_system_without_descriptors_of_directories(tmp_path: Path, monkeypatch
         assert file.read() == BODY
     (root / "a").rename(root / "b")
     (root / "a").symlink_to("b")
-    with pytest.raises(OSError, match="exchanged"):
+    with pytest.raises(OSError, match="replaced"):
         open_beneath(root, ("a", "x"))
 
 

@@ -1,4 +1,4 @@
-"""Files below a directory, opened so that nothing leads out of it, even if it is exchanged meanwhile."""
+"""Opens files below a directory, so that no link leads out of it, even one that replaces a directory meanwhile."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-# A path is followed by its directories' descriptors where the system has those; a mere search through one needs no more
-# than O_PATH where there is that.
+# Each directory of a path is opened relative to the one above it, if the system can do that. To pass through a directory
+# O_PATH is enough, if the system has it.
 _HAS_DESCRIPTORS = os.open in os.supports_dir_fd
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | _NO_LINK
@@ -18,14 +18,14 @@ def open_beneath(root: Path, parts: Sequence[str]) -> int:
     """Open a file for reading, and return its descriptor.
 
     Args:
-        root: a directory, without links.
-        parts: the names from there to the file; none is a link, or ``..``.
+        root: A directory, without links.
+        parts: The names from there to the file; none is a link, or ``..``.
 
     Raises:
-        OSError: it can't be opened, or a part is a link by now.
+        OSError: it can't be opened, or a part has become a link.
     """
     if not _HAS_DESCRIPTORS:
-        return _opened_and_checked(root.joinpath(*parts))
+        return _open_and_check(root.joinpath(*parts))
     directory = os.open(root, _DIRECTORY)
     try:
         for name in parts[:-1]:
@@ -37,12 +37,12 @@ def open_beneath(root: Path, parts: Sequence[str]) -> int:
         os.close(directory)
 
 
-def _opened_and_checked(path: Path) -> int:
-    """Open a file, and look whether it is still the one that its path leads to without a link."""
+def _open_and_check(path: Path) -> int:
+    """Open a file, and check that its path still leads to it without a link."""
     descriptor = os.open(path, _FILE)
     try:
         if path.resolve(strict=True) != path or not os.path.samestat(path.stat(), os.fstat(descriptor)):
-            raise OSError("its path was exchanged while it was opened")
+            raise OSError("its path was replaced while it was opened")
     except BaseException:
         os.close(descriptor)
         raise

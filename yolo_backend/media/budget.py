@@ -1,4 +1,4 @@
-"""Something of which there is so much for all threads together, such as memory."""
+"""A limited resource that all threads share, such as memory."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from contextlib import contextmanager
 
 
 class Budget:
-    """An amount that threads take parts of, in the order in which they come."""
+    """An amount of which threads reserve parts, first come, first served."""
 
     def __init__(self, amount: float) -> None:
         self._amount = amount
-        self._left = amount
-        self._is_next = threading.Lock()
-        self._given_back = threading.Condition()
+        self._free = amount
+        self._turn = threading.Lock()
+        self._released = threading.Condition()
 
     @contextmanager
-    def taken(self, part: float) -> Iterator[None]:
-        """Wait until a part is there, and have it for as long as the context lasts; of more than all, all is taken."""
+    def reserved(self, part: float) -> Iterator[None]:
+        """Wait until a part is free, and reserve it for as long as the context lasts; at most the whole amount."""
         part = min(part, self._amount)
-        # The first in line waits inside, so that a large part isn't held up by small ones for ever.
-        with self._is_next, self._given_back:
-            self._given_back.wait_for(lambda: self._left >= part)
-            self._left -= part
+        # The first thread waits inside, so that small parts can't starve a large one.
+        with self._turn, self._released:
+            self._released.wait_for(lambda: self._free >= part)
+            self._free -= part
         try:
             yield
         finally:
-            with self._given_back:
-                self._left += part
-                self._given_back.notify()
+            with self._released:
+                self._free += part
+                self._released.notify()

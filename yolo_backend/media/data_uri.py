@@ -13,10 +13,10 @@ _WHITESPACE = re.compile(r"\s+")
 
 
 def read(uri: str, *, max_bytes: int) -> bytes:
-    """Return the bytes that ``uri`` holds.
+    """Return the content of ``uri``.
 
     Raises:
-        MediaError: it is malformed, or larger than ``max_bytes``; the size is known before anything is decoded.
+        MediaError: it is malformed, or larger than ``max_bytes``, which is checked before anything is decoded.
     """
     header, comma, body = uri.partition(",")
     if not comma:

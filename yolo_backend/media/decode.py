@@ -1,9 +1,9 @@
-"""An image file's bytes to pixels, as a browser shows them.
+"""Decodes image files to the pixels that a browser shows.
 
-Label Studio draws regions over what the browser shows, so the browser decides on orientation, size, transparency, the frame
-of an animation, and what is left of a damaged file. It knows a format by its bytes, whatever the file is called. TIFF, which
-no Chromium shows, goes by its own rules. Colour profiles are left out on purpose: models are trained on pixels as they are
-stored, and a profile moves no edge.
+Label Studio draws regions over the browser's picture, so the browser decides on orientation, size, transparency, the frame
+of an animation, and how much of a damaged file is shown. It recognises a format by its bytes, not by the file's name. TIFF,
+which Chromium doesn't show, has rules of its own. Colour profiles are ignored on purpose: models are trained on pixels as
+they are stored, and a profile moves no edge.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ def decode(data: bytes, *, max_megapixels: float, least_scale: Scale | None = No
     """Decode the first frame of an image file.
 
     Args:
-        data: the file.
-        max_megapixels: the most that it may have.
-        least_scale: tells for a width and height how far the image may be scaled down. A JPEG is then decoded at a half,
-            a quarter or an eighth of its size, which takes a fraction of the time; no image gets smaller than asked.
+        data: The file.
+        max_megapixels: Its limit, in 10^6 pixels.
+        least_scale: Returns for a width and height how far the image may be scaled down. A JPEG is then decoded at a half,
+            a quarter or an eighth of its size, which takes a fraction of the time, but never below that scale.
 
     Raises:
         MediaError: it is no image that a browser shows, is damaged, or has more pixels than ``max_megapixels`` (10^6).
@@ -48,7 +48,7 @@ def inspect(data: bytes, *, max_megapixels: float) -> EncodedImage:
         image = OPENERS[kind](data)
     except MediaError:
         raise
-    except Exception:  # what a decoder raises on a damaged file is not limited to anything
+    except Exception:  # a decoder may raise anything on a damaged file
         raise damaged(kind.partition(" ")[2], "its header can't be read") from None
     for width, height in filter(None, ((image.width, image.height), image.natural_size)):
         if width <= 0 or height <= 0:

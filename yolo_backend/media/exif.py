@@ -1,4 +1,4 @@
-"""What an EXIF block says about how a browser shows an image: which way up, and in which size."""
+"""The values of an EXIF block that change a browser's picture: its orientation and its size."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _BROWSER_RESOLUTION = 72  # pixels per inch
 class Exif:
     """The values of an EXIF block that a browser follows, by their tags.
 
-    As Chromium reads it: the first value of a tag counts, in the main directory or in the one for EXIF, and only in the type
-    that the standard gives it. A block that is damaged says as much as can be read of it.
+    Read as Chromium does: the first value of a tag counts, in the main directory or in the EXIF directory, and only with the
+    type of the standard. Of a damaged block the readable part counts.
     """
 
     values: dict[int, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, block: bytes | None) -> Exif:
-        """Read a block, which starts with TIFF's header; nothing is read from what is none."""
+        """Read a block, which starts with TIFF's header; other bytes have no values."""
         order = {b"II*\0": "<", b"MM\0*": ">"}.get((block or b"")[:4])
         values: dict[int, float] = {}
         if block is not None and order is not None:
@@ -45,21 +45,21 @@ class Exif:
     def natural_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the size in which a browser shows a JPEG of ``width`` × ``height`` pixels, before it is turned.
 
-        Another than its own if the block names a resolution and a size that agree with each other.
+        It differs from its own if the block has a resolution and a size that agree with each other.
         """
-        said = self.values.get(_WIDTH), self.values.get(_HEIGHT)
+        declared = self.values.get(_WIDTH), self.values.get(_HEIGHT)
         resolution = self.values.get(_X_RESOLUTION, 0), self.values.get(_Y_RESOLUTION, 0)
-        if self.values.get(_RESOLUTION_UNIT) != _INCH or not all(said) or not all(resolution):
+        if self.values.get(_RESOLUTION_UNIT) != _INCH or not all(declared) or not all(resolution):
             return width, height
         derived = tuple(
             int(side * _BROWSER_RESOLUTION / per_inch + 0.5)
             for side, per_inch in zip((width, height), resolution, strict=True)
         )
-        return (derived[0], derived[1]) if derived == said else (width, height)
+        return (derived[0], derived[1]) if derived == declared else (width, height)
 
 
 def _values(view: memoryview, order: str, start: int | None, *, is_main: bool) -> Iterator[tuple[int, float]]:
-    """Yield the tags and values of a directory that are of interest."""
+    """Yield the tags and values of a directory that a browser follows."""
     count = None if start is None else _number(view, order, start, "H")
     for index in range(count or 0):
         at = (start or 0) + 2 + 12 * index
@@ -78,9 +78,9 @@ def _values(view: memoryview, order: str, start: int | None, *, is_main: bool) -
         elif tag in (_WIDTH, _HEIGHT) and kind in (_SHORT, _LONG):
             yield tag, (short if kind == _SHORT else long) or 0
         elif tag in (_X_RESOLUTION, _Y_RESOLUTION) and kind == _RATIONAL and long is not None:
-            above, below = _number(view, order, long, "I"), _number(view, order, long + 4, "I")
-            if above and below:
-                yield tag, above / below
+            numerator, denominator = _number(view, order, long, "I"), _number(view, order, long + 4, "I")
+            if numerator and denominator:
+                yield tag, numerator / denominator
 
 
 def _number(view: memoryview, order: str, at: int, kind: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Bytes of what a task's data names: from disk under the document root, or by HTTP as a stream."""
+"""Fetches the files of tasks as a stream of bytes: from disk under the document root, or by HTTP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_REDIRECTS = 5
 
 
 def stream(source: Remote | OnDisk, *, label_studio: LabelStudio, settings: Settings) -> Iterator[bytes]:
-    """Yield what ``source`` holds, chunk by chunk.
+    """Yield the bytes of ``source``, part by part.
 
     Raises:
         MediaError: it can't be opened, is too large, or takes too long.
@@ -54,10 +54,10 @@ def _from_disk(source: OnDisk) -> Iterator[bytes]:
 
 @contextmanager
 def open_regular_file(source: OnDisk) -> Iterator[BinaryIO]:
-    """Open the file, unless it, or a directory on the way, was replaced since its path was resolved.
+    """Open the file, unless it or a directory on its path was replaced since the path was resolved.
 
     Raises:
-        MediaError: it was, or can't be opened.
+        MediaError: it was replaced, or can't be opened.
     """
     try:
         descriptor = open_beneath(source.root, source.parts)
@@ -88,18 +88,18 @@ def _from_server(source: Remote, label_studio: LabelStudio, settings: Settings) 
 
 
 def _answer(source: Remote, label_studio: LabelStudio, settings: Settings) -> requests.Response:
-    """Return the answer that holds the file, redirects followed; a token never goes past Label Studio's own origin."""
+    """Follow redirects and return the answer with the file; a token never leaves Label Studio's own origin."""
     deadline = time.monotonic() + settings.download_timeout
-    ask = partial(send, "GET", hosts=settings.hosts, connect_timeout=settings.connect_timeout, deadline=deadline)
+    get = partial(send, "GET", hosts=settings.hosts, connect_timeout=settings.connect_timeout, deadline=deadline)
     url, trusted = source.url, True
     for _ in range(MAX_REDIRECTS + 1):
-        # Once led to another server, also no token back to Label Studio: that server would choose what it opens.
+        # After a redirect to another server Label Studio gets no token either: that server would choose what it opens.
         trusted = trusted and label_studio.owns(url)
         headers = label_studio.headers_for(url) if trusted else {}
-        response = ask(url, headers=headers)
+        response = get(url, headers=headers)
         if response.status_code == 401 and (renewed := label_studio.renewed(headers)):
             response.close()
-            response = ask(url, headers=renewed)
+            response = get(url, headers=renewed)
         if response.is_redirect:
             response.close()
             url = _target(response, url)
@@ -143,7 +143,7 @@ def _refusal(response: requests.Response, source: Remote, url: str, label_studio
         path = urlsplit(url).path
         if path.endswith("/resolve/"):
             return f"{text}: no cloud storage of its project in Label Studio opens it"
-        if "/data/upload/" in path:  # for a file that is gone it says 500
+        if "/data/upload/" in path:  # the status for a file that is gone is 500
             return f"{text}: no uploads at this address: is LABEL_STUDIO_URL right, with its sub-path?"
     if response.status_code == 500 and trusted:
         return f"{text}: Label Studio answers so when the file is gone"

@@ -1,4 +1,4 @@
-"""Which kind of file bytes are, by their first ones: for messages about files that are not what they should be."""
+"""Recognises the kind of a file by its first bytes, to decode it or to say that it is no image or video."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SIGNATURES = (
     (b"RIFF....AVI ", "an AVI video"),
     (b"RIFF....WEBP", "a WebP"),
 )
-_BRANDS = (  # of the ISO base media file format, in the order in which they are looked for
+_BRANDS = (  # of the ISO base media file format, in the order of their precedence
     ((b"avif", b"avis"), "an AVIF image"),
     ((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), "a HEIC image"),
     ((b"crx ",), "a camera raw file"),
@@ -33,10 +33,10 @@ _BRANDS = (  # of the ISO base media file format, in the order in which they are
 
 
 def kind_of(head: bytes) -> str | None:
-    """Return what a file that starts with ``head`` is, with its article; ``None`` if that can't be told."""
+    """Return the kind of a file that starts with ``head``, with its article; ``None`` if it is unknown."""
     for signature, kind in _SIGNATURES:
         if len(head) >= len(signature) and all(
-            wanted in (ord("."), got) for wanted, got in zip(signature, head, strict=False)
+            expected in (ord("."), actual) for expected, actual in zip(signature, head, strict=False)
         ):
             return kind
     if head[4:8] == b"ftyp":

@@ -1,4 +1,4 @@
-"""Windows icons and cursors: several pictures in one file, of which a browser shows the largest."""
+"""Windows icons and cursors: files with several pictures, of which a browser shows the largest."""
 
 from __future__ import annotations
 
@@ -15,20 +15,24 @@ SIGNATURES = (b"\0\0\1\0", b"\0\0\2\0")
 
 @dataclass(frozen=True, kw_only=True)
 class Icon:
-    """The largest picture of an icon."""
+    """The largest picture of an icon.
+
+    Attributes:
+        data: A PNG, or a bitmap without the header of a file.
+        bits: Per pixel.
+    """
 
     data: bytes
-    """A PNG, or a bitmap without a file's header."""
     bits: int
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of a bitmap."""
         width, height = struct.unpack_from("<ii", self.data, 4)
-        return width, height // 2  # the mask for transparency lies above it
+        return width, height // 2  # the height includes the mask for transparency
 
     def open_bitmap(self) -> Image.Image:
-        """Return a bitmap with its transparency; it may be decoded at once."""
+        """Return a bitmap with its transparency."""
         entry = struct.pack("<6xHII", self.bits, len(self.data), 22)
         return IcoImagePlugin.IcoFile(io.BytesIO(b"\0\0\1\0\1\0" + entry + self.data)).frame(0)
 

@@ -1,4 +1,4 @@
-"""The segments of a JPEG: what its header says, its EXIF block, and where one that was cut off can end."""
+"""The segments of a JPEG: its header, its EXIF block, and the end of a truncated one."""
 
 from __future__ import annotations
 
@@ -11,38 +11,49 @@ from typing import NamedTuple
 from yolo_backend.errors import MediaError
 
 _START_OF_SCAN, _END, _APP0, _APP1, _APP14 = 0xDA, 0xD9, 0xE0, 0xE1, 0xEE
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of headers, by the way of compression
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of headers, one for each kind of compression
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _NOT_FOR_PIXELS = frozenset({*range(0xE0, 0xF0), 0xFE}) - {_APP0, _APP14}  # applications' own, and comments
 _ALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})  # markers without a length
-_MOST_SEGMENTS = 10_000  # of more none is looked at: a file of nothing else would take minutes
-# Between markers, compressed pixels hold no FF but before a 00 or a restart marker.
+_MOST_SEGMENTS = 10_000  # that are read: a file with nothing but segments would take minutes
+# In compressed pixels FF stands only before 00 or a restart marker.
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 _EXIF = b"Exif\0"
 
 
 @dataclass(frozen=True, kw_only=True)
 class JPEG:
-    """The header of a JPEG."""
+    """The header of a JPEG.
+
+    Attributes:
+        width: In pixels, as stored.
+        height: In pixels, as stored.
+        components: Channels of the compressed pixels.
+        is_progressive: The pixels are compressed in several scans.
+        exif: The block that a browser reads: the first one before the pixels.
+    """
 
     width: int
     height: int
     components: int
     is_progressive: bool
     exif: bytes | None
-    """The block that a browser reads: the first one, if it comes before the pixels."""
 
 
 class _Segment(NamedTuple):
-    """One segment, from its marker to its end; the compressed pixels behind a scan's header are none."""
+    """A segment from its marker to its end. The compressed pixels after a scan's header belong to no segment.
+
+    Attributes:
+        marker: Its kind.
+        start: The offset of its marker.
+        payload: The offset after marker and length.
+        end: Its end, past the end of the file if the segment is truncated.
+    """
 
     marker: int
     start: int
-    """Of its marker."""
     payload: int
-    """Offset of what follows marker and length."""
     end: int
-    """Past the end of the file if it was cut off inside."""
 
 
 def read(data: bytes) -> JPEG:
@@ -68,10 +79,10 @@ def read(data: bytes) -> JPEG:
     )
 
 
-def only_pixels(data: bytes) -> bytes:
-    """Return a JPEG of which a decoder reads no more than it needs.
+def minimal_jpeg(data: bytes) -> bytes:
+    """Return a JPEG with nothing but the segments that a decoder needs.
 
-    A progressive one gets an end in the place of what was cut off last; a decoder then gives what the scans before say.
+    A truncated progressive one ends before its incomplete segment; a decoder then uses the scans before that.
 
     Raises:
         MediaError: it has no pixels.
@@ -90,20 +101,20 @@ def only_pixels(data: bytes) -> bytes:
             is_progressive = is_progressive or segment.marker in _PROGRESSIVE
             parts.append(data[segment.start : segment.end])
     if pixels is None:
-        raise MediaError("nothing of its pixels is there")
+        raise MediaError("it has no pixels that can be decoded")
     if is_progressive:
         return b"".join([*parts, data[pixels:whole].rstrip(b"\xff"), bytes((0xFF, _END))])
     return b"".join([*parts, data[pixels:]])
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
-    """Yield the segments of a JPEG in order, from the one behind the marker for its start."""
-    at = 2
+    """Yield the segments of a JPEG in order, from the one after the start marker."""
+    offset = 2
     for _ in range(_MOST_SEGMENTS):
-        found = _MARKER.search(data, at)
-        if found is None:
+        match = _MARKER.search(data, offset)
+        if match is None:
             return
-        marker, start, payload = found[1][0], found.start(), found.end()
+        marker, start, payload = match[1][0], match.start(), match.end()
         end = payload
         if marker not in _ALONE and marker != _END:
             end += max(int.from_bytes(data[payload : payload + 2], "big"), 2) if payload + 2 <= len(data) else 2
@@ -111,4 +122,4 @@ def _segments(data: bytes) -> Iterator[_Segment]:
         yield _Segment(marker, start, payload, end)
         if marker == _END:
             return
-        at = end
+        offset = end

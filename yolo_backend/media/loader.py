@@ -1,4 +1,4 @@
-"""The way in: a value of a task's data to a picture, to bytes, or to a file."""
+"""The room's entrance: from a value of a task's data to bytes, a picture, a video or a file."""
 
 from __future__ import annotations
 
@@ -26,32 +26,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """What was fetched, and a name for messages, without secrets."""
+    """A fetched file.
+
+    Attributes:
+        name: For messages, without secrets.
+        data: Its content.
+    """
 
     name: str
     data: bytes
 
 
 class MediaLoader:
-    """Fetches and decodes what tasks hold. One per process; safe to use from any number of threads."""
+    """Fetches and decodes the files of tasks. One per process; safe to use from any number of threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         # As many pixels as one picture may have: large ones are decoded one after the other, whatever the number of cores.
         self._pixels = Budget(settings.max_image_megapixels * 1e6)
-        # Of their own, since a video keeps its part for minutes.
+        # Separate from that of images, since a video keeps its part for minutes.
         self._video_pixels = Budget(settings.max_image_megapixels * 1e6)
 
     def fetch(self, value: object, *, task_id: object, label_studio: LabelStudio) -> File:
         """Return the file that ``value`` names.
 
         Args:
-            value: What a task's data holds: of any type, since it comes from outside.
-            task_id: The task's id; cloud storage can't be opened without.
-            label_studio: The server that paths belong to, and the only one that gets its token.
+            value: From a task's data; of any type, since it comes from outside.
+            task_id: The task's id, without which cloud storage can't be opened.
+            label_studio: The server of paths without a host, and the only one that gets its token.
 
         Raises:
-            MediaError: it can't be fetched; the reason, and what was asked for.
+            MediaError: it can't be fetched; the file's name and the reason.
         """
         source = self._locate(value, task_id, label_studio)
         with metrics.fetch_seconds.time():
@@ -60,15 +65,15 @@ class MediaLoader:
             return File(name=source.name, data=content.getvalue())
 
     def decode(self, file: File, *, least_scale: Scale | None = None) -> Picture:
-        """Return the image in a file; see `decode.decode`. It waits while others take the memory that it needs.
+        """Return the image in a file; see `decode.decode`. Waits while other images use the memory that it needs.
 
         Raises:
-            MediaError: it can't be decoded; the reason, and what was asked for.
+            MediaError: it can't be decoded; the file's name and the reason.
         """
         try:
             image = inspect(file.data, max_megapixels=self._settings.max_image_megapixels)
             scale = image.scale(least_scale)
-            with self._pixels.taken(image.pixels * scale**2), metrics.decode_seconds.time():
+            with self._pixels.reserved(image.pixels * scale**2), metrics.decode_seconds.time():
                 return image.decode(scale)
         except MediaError as error:
             raise MediaError(f"{file.name}: {error}") from None
@@ -77,21 +82,21 @@ class MediaLoader:
     def video(self, value: object, limits: Limits, *, task_id: object, label_studio: LabelStudio) -> Iterator[Video]:
         """Open the video that ``value`` names, for as long as the context lasts.
 
-        It waits while others take the memory that it needs. Arguments and errors as in ``fetch``; see `Video` as well.
+        Waits while other videos use the memory that it needs. Arguments and errors as in ``fetch``; see `Video` as well.
         """
         with (
             self.local_file(value, task_id=task_id, label_studio=label_studio) as file,
             Video(file, limits) as video,
-            self._video_pixels.taken(video.pixels),
+            self._video_pixels.reserved(video.pixels),
         ):
             yield video
 
     @contextmanager
     def local_file(self, value: object, *, task_id: object, label_studio: LabelStudio) -> Iterator[BinaryIO]:
-        """Give a file to read what ``value`` names from, for as long as the context lasts.
+        """Open the file that ``value`` names, for as long as the context lasts.
 
-        A file under the document root is read where it is. Everything else is streamed to a temporary file, which nobody
-        else can open. Arguments and errors as in ``fetch``.
+        A file under the document root is read in place. Any other is streamed to a temporary file, which no other process
+        can open. Arguments and errors as in ``fetch``.
         """
         source = self._locate(value, task_id, label_studio)
         if isinstance(source, OnDisk):
@@ -105,7 +110,7 @@ class MediaLoader:
                     file.writelines(self._parts(source, label_studio))
                 file.seek(0)
             except OSError as error:
-                raise MediaError(f"{source.name}: can't be kept in a temporary file: {error.strerror}") from None
+                raise MediaError(f"{source.name}: can't be written to a temporary file: {error.strerror}") from None
             yield file
 
     def _locate(self, value: object, task_id: object, label_studio: LabelStudio) -> Source:

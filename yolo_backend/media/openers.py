@@ -1,7 +1,7 @@
-"""One function for each format: a file's header to an image that can be decoded, as Chromium does.
+"""One function for each format, which reads a file's header and returns an image that decodes as in Chromium.
 
-Each is given a whole file whose first bytes are its own. Pillow's classes are used themselves: the YOLO library puts a
-function in the place of `Image.open` that wants to install packages for files that are damaged.
+Each gets a whole file of its format. Pillow's classes are used directly: the YOLO library replaces `Image.open` by a function
+that tries to install packages for damaged files.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from PIL import (
 from yolo_backend.media import icon, jpeg, png, webp
 from yolo_backend.media.encoded import EncodedImage
 from yolo_backend.media.exif import Exif
-from yolo_backend.media.pixels import framed, narrowed, on_white, to_bgr, where_drawn
+from yolo_backend.media.pixels import blend_on_white, narrow_to_bgr, place_on_canvas, to_bgr, whiten_missing
 
-# Pillow's own limit warns and raises by a constant of the process; ours is a setting and is checked for every format.
+# Pillow's limit is a constant of the process, which warns and raises; ours is a setting and is checked for every format.
 Image.MAX_IMAGE_PIXELS = None
-# It would write to the process's standard error what is said in a MediaError here.
+# OpenCV would write to standard error what a MediaError says here.
 cv2.setLogLevel(0)
 
 _DARK = 128
-"""Below this, eight of 16 bits may be the wrong eight."""
+"""If all values are below this, the upper eight of 16 bits may not be the used ones."""
 
 
 def _open_jpeg(data: bytes) -> EncodedImage:
@@ -49,13 +49,13 @@ def _open_jpeg(data: bytes) -> EncodedImage:
 
     def load(scale: float) -> np.ndarray:
         if header.components in (1, 3):
-            # The same libjpeg-turbo with the same pixels, without Pillow's copies of them. It refuses whatever is unusual,
-            # which Pillow may yet accept.
+            # The same libjpeg-turbo with the same pixels as Pillow, without its copies of them. It refuses unusual files,
+            # which Pillow may still accept.
             with suppress(ValueError):
                 return simplejpeg.decode_jpeg(
                     data, colorspace="BGR", min_width=math.ceil(width * scale), min_height=math.ceil(height * scale)
                 )
-        file = jpeg.only_pixels(data)
+        file = jpeg.minimal_jpeg(data)
 
         def opened() -> ImageFile.ImageFile:
             scaled = JpegImagePlugin.JpegImageFile(io.BytesIO(file))
@@ -84,7 +84,7 @@ def _open_png(data: bytes) -> EncodedImage:
             interlaced=still.is_interlaced,
             wide=partial(_wide_pixels, still.data) if still.has_wide_colours else None,
         )
-        return framed(pixels, still.left, still.top, still.width, still.height)
+        return place_on_canvas(pixels, still.left, still.top, still.width, still.height)
 
     return EncodedImage(
         kind="PNG",
@@ -99,13 +99,13 @@ def _open_webp(data: bytes) -> EncodedImage:
     still = webp.read(data)
 
     def load(_: float) -> np.ndarray:
-        # OpenCV takes half of the memory that Pillow's decoder for animations does.
+        # OpenCV needs half the memory of Pillow's decoder for animations.
         pixels = cv2.imdecode(np.frombuffer(still.data, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise ValueError("its pixels can't be read")
         if pixels.shape[2] == 4:
-            pixels = on_white(pixels)
-        return framed(pixels, still.left, still.top, still.width, still.height)
+            pixels = blend_on_white(pixels)
+        return place_on_canvas(pixels, still.left, still.top, still.width, still.height)
 
     # Chromium ignores EXIF here.
     return EncodedImage(kind="WebP", width=still.width, height=still.height, load=load)
@@ -121,7 +121,7 @@ def _open_gif(data: bytes) -> EncodedImage:
         pixels = _decoded(
             lambda: GifImagePlugin.GifImageFile(io.BytesIO(data)), may_be_cut=True, interlaced=is_interlaced
         )
-        return framed(pixels[top:bottom, left:right], left, top, *image.size)
+        return place_on_canvas(pixels[top:bottom, left:right], left, top, *image.size)
 
     return EncodedImage(kind="GIF", width=image.width, height=image.height, load=load)
 
@@ -146,7 +146,7 @@ def _open_icon(data: bytes) -> EncodedImage:
 
 def _open_avif(data: bytes) -> EncodedImage:
     image = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
-    # A browser follows the turns that the format itself has, and Pillow presents those as EXIF.
+    # A browser follows the format's own rotation, which Pillow presents as EXIF.
     exif = Exif.read(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
     return EncodedImage(
         kind="AVIF",
@@ -179,10 +179,10 @@ def _decoded(
     """Return (H, W, 3) uint8 BGR.
 
     Args:
-        opened: gives the image, of which nothing is decoded yet.
-        may_be_cut: a browser shows what there is of such a file.
-        interlaced: and fills the gaps in it.
-        wide: gives its pixels as (H, W, 3 or 4) uint16, since Pillow keeps the upper bytes alone; None if it can't.
+        opened: Opens the image, without decoding it.
+        may_be_cut: A browser shows truncated files of this format, as far as they go.
+        interlaced: A browser fills the gaps of a truncated file.
+        wide: Returns its pixels as (H, W, 3 or 4) uint16, since Pillow keeps the upper bytes only; None if it can't.
     """
     image = opened()
     try:
@@ -191,20 +191,20 @@ def _decoded(
         if not may_be_cut:
             raise
         black, white = (_decoded_onto(opened(), value) for value in (0, 255))
-        return where_drawn(to_bgr(black), black, white, interlaced=interlaced)
+        return whiten_missing(to_bgr(black), black, white, interlaced=interlaced)
     if wide is not None and _is_dark(image):
         pixels = wide()
         if pixels is not None and pixels.shape[:2] == (image.height, image.width):
-            return narrowed(pixels)
+            return narrow_to_bgr(pixels)
     return to_bgr(image)
 
 
 def _decoded_onto(image: ImageFile.ImageFile, value: int) -> Image.Image:
-    """Return what can be decoded of an image, and ``value`` where nothing can."""
+    """Return the decodable part of an image, on a background of ``value``."""
     image.im = Image.new(image.mode, image.size, (value,) * len(image.getbands())).im
     with suppress(Exception):  # see above
         image.load()
-    image.tile = []  # or it would be decoded again
+    image.tile = []  # otherwise Pillow would decode it again
     return image
 
 
@@ -229,4 +229,4 @@ OPENERS: dict[str, Callable[[bytes], EncodedImage]] = {
     "a Windows icon": _open_icon,
     "a Windows cursor": _open_icon,
 }
-"""By the kind that `formats.kind_of` tells."""
+"""By the kind that `formats.kind_of` returns."""

@@ -1,4 +1,4 @@
-"""Decoded images of every mode to the pixels that a model sees, a strip at a time: a copy of all of them may be gigabytes."""
+"""Converts decoded images of every mode for the model, in strips: a second copy of all pixels may take gigabytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from yolo_backend.errors import MediaError
 
 _STRIP = 1 << 20  # pixels
-_BLOCK = 8  # rows and columns of the largest block that an interlaced image fills at first
+_BLOCK = 8  # rows and columns of the largest block of an interlaced image
 _BITS = 8
 
 
@@ -19,18 +19,20 @@ def to_bgr(image: Image.Image) -> np.ndarray:
     """Return (H, W, 3) uint8 BGR for an image of any mode, on white where it is transparent.
 
     Raises:
-        MediaError: its numbers have no range that is agreed.
+        MediaError: its pixels are floating-point numbers.
     """
     if image.mode == "F":
         raise MediaError("its pixels are floating-point numbers, for which no range is agreed")
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    shift = _shift(max(int(_wide(strip).max()) for _, strip in _strips(image))) if image.mode.startswith("I") else 0
+    shift = (
+        _shift(max(int(_as_uint16(strip).max()) for _, strip in _strips(image))) if image.mode.startswith("I") else 0
+    )
     for rows, strip in _strips(image):
-        pixels[rows] = _narrow(_wide(strip), shift) if image.mode.startswith("I") else _strip_to_bgr(strip)
+        pixels[rows] = _shift_to_bgr(_as_uint16(strip), shift) if image.mode.startswith("I") else _strip_to_bgr(strip)
     return pixels
 
 
-def narrowed(wide: np.ndarray) -> np.ndarray:
+def narrow_to_bgr(wide: np.ndarray) -> np.ndarray:
     """Return (H, W, 3) uint8 BGR for (H, W, 3 or 4) uint16 BGR or BGRA, in 16 bits or fewer; see `_shift`."""
     pixels = np.empty((*wide.shape[:2], 3), np.uint8)
     rows = _rows(wide.shape[1])
@@ -44,7 +46,7 @@ def narrowed(wide: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def on_white(bgra: np.ndarray) -> np.ndarray:
+def blend_on_white(bgra: np.ndarray) -> np.ndarray:
     """Return (H, W, 3) uint8 BGR for (H, W, 4) BGRA."""
     pixels = np.empty((*bgra.shape[:2], 3), np.uint8)
     rows = _rows(bgra.shape[1])
@@ -53,52 +55,52 @@ def on_white(bgra: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def where_drawn(pixels: np.ndarray, black: Image.Image, white: Image.Image, *, interlaced: bool) -> np.ndarray:
-    """Return pixels of an image that was cut off, white where nothing was decoded, as a browser leaves it.
+def whiten_missing(pixels: np.ndarray, black: Image.Image, white: Image.Image, *, interlaced: bool) -> np.ndarray:
+    """Return the pixels of a truncated image, white where nothing was decoded, as in a browser.
 
     Args:
         pixels: (H, W, 3) uint8 BGR, of either image; changed in place.
-        black: what was decoded of it onto one value, and
-        white: onto another: what differs was never decoded.
-        interlaced: a browser fills the gaps of such an image with what is beside them.
+        black: The image decoded onto one value.
+        white: The same decoded onto another value: pixels that differ were never decoded.
+        interlaced: A browser fills the gaps of such an image with neighbouring pixels.
 
     Raises:
         MediaError: nothing was decoded.
     """
-    anything = False
+    has_pixels = False
     for (rows, dark), (_, light) in zip(_strips(black), _strips(white), strict=True):
         differs = np.asarray(dark) != np.asarray(light)
         missing = differs.any(axis=2) if differs.ndim == 3 else differs
         if interlaced:
             _fill_gaps(pixels[rows], missing)
-        anything = anything or not missing.all()
+        has_pixels = has_pixels or not missing.all()
         pixels[rows][missing] = 255
-    if not anything:
-        raise MediaError("nothing of its pixels is there")
+    if not has_pixels:
+        raise MediaError("it has no pixels that can be decoded")
     return pixels
 
 
-def framed(pixels: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:
-    """Return (height, width, 3): a frame on the white of a page, cut off where it is larger."""
+def place_on_canvas(pixels: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:
+    """Return a white canvas, (height, width, 3), with a frame on it, cropped at the canvas."""
     if (left, top) == (0, 0) and pixels.shape[:2] == (height, width):
         return pixels
-    page = np.full((height, width, 3), 255, np.uint8)
+    canvas = np.full((height, width, 3), 255, np.uint8)
     part = pixels[: max(height - top, 0), : max(width - left, 0)]
-    page[top : top + part.shape[0], left : left + part.shape[1]] = part
-    return page
+    canvas[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return canvas
 
 
-def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Return (H, W, 3) ``pixels`` the way up that an EXIF ``orientation`` of 1 to 8 says; any other changes nothing."""
+def apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return (H, W, 3) ``pixels`` turned by an EXIF ``orientation`` of 1 to 8; another value changes nothing."""
     if orientation in (5, 6, 7, 8):
         pixels = cv2.transpose(pixels)
-    # Flips about the vertical axis (1), the horizontal (0), both (-1), after the transposition where there is one.
+    # Flips about the vertical axis (1), the horizontal (0), both (-1), after the transposition if there is one.
     flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
     return pixels if flip is None else cv2.flip(pixels, flip)
 
 
 def _rows(width: int) -> int:
-    """Return how many rows are a strip; blocks of interlaced images lie in one."""
+    """Return the number of rows of a strip, which never divides a block of an interlaced image."""
     return max(_STRIP // max(width, 1) // _BLOCK, 1) * _BLOCK
 
 
@@ -111,13 +113,13 @@ def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
 
 def _strip_to_bgr(strip: Image.Image) -> np.ndarray:
     if "transparency" in strip.info or strip.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        return _blended(cv2.cvtColor(np.asarray(_as(strip, "RGBA")), cv2.COLOR_RGBA2BGRA))
+        return _blended(cv2.cvtColor(np.asarray(_converted(strip, "RGBA")), cv2.COLOR_RGBA2BGRA))
     if strip.mode in ("1", "L"):
-        return cv2.cvtColor(np.asarray(_as(strip, "L")), cv2.COLOR_GRAY2BGR)
-    return cv2.cvtColor(np.asarray(_as(strip, "RGB")), cv2.COLOR_RGB2BGR)
+        return cv2.cvtColor(np.asarray(_converted(strip, "L")), cv2.COLOR_GRAY2BGR)
+    return cv2.cvtColor(np.asarray(_converted(strip, "RGB")), cv2.COLOR_RGB2BGR)
 
 
-def _as(image: Image.Image, mode: str) -> Image.Image:
+def _converted(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)  # convert() copies, whatever the mode
 
 
@@ -130,25 +132,25 @@ def _blended(bgra: np.ndarray) -> np.ndarray:
     return cv2.bitwise_not(darkness)
 
 
-def _wide(strip: Image.Image) -> np.ndarray:
+def _as_uint16(strip: Image.Image) -> np.ndarray:
     pixels = np.asarray(strip)
     return pixels if pixels.dtype == np.uint16 else np.clip(pixels, 0, 0xFFFF)
 
 
 def _shift(largest: int) -> int:
-    """Return by how many bits pixels of up to 16 bits are shifted, so that those that are used come out.
+    """Return the number of bits by which pixels of up to 16 bits are shifted to eight, so that the used bits remain.
 
-    A browser keeps the upper eight of 16. What a camera writes with 12 bits would be black then, and viewers brighten it.
+    A browser keeps the upper eight of 16. A camera's 12 bits would be black then, and viewers brighten them.
     """
     return max(largest.bit_length() - _BITS, 0)
 
 
-def _narrow(wide: np.ndarray, shift: int) -> np.ndarray:
+def _shift_to_bgr(wide: np.ndarray, shift: int) -> np.ndarray:
     return cv2.cvtColor((wide >> shift).astype(np.uint8), cv2.COLOR_GRAY2BGR)
 
 
 def _fill_gaps(pixels: np.ndarray, missing: np.ndarray) -> None:
-    """Give missing pixels the value of the nearest one to the left or above that is there, from small blocks to large."""
+    """Fill missing pixels with the nearest decoded one to the left or above, from small blocks to large."""
     height, width = missing.shape
     size = 2
     while size <= _BLOCK:

@@ -1,7 +1,7 @@
-"""The chunks of a PNG: what its pixels need, and nothing else.
+"""The chunks of a PNG: those that its pixels need, and no others.
 
-A browser shows a PNG whose other chunks are damaged, and one of which only the beginning is there; of an animation it shows
-the first frame, which needn't be the picture that older programs show.
+A browser shows a PNG whose other chunks are damaged, and a truncated one. Of an animation it shows the first frame, which may
+differ from the picture that older programs show.
 """
 
 from __future__ import annotations
@@ -17,24 +17,32 @@ from yolo_backend.errors import MediaError
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _PALETTE = 0, 3
 _KNOWN_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
-_MOST_CHUNKS = 1_000_000  # of more none is looked at: a file of nothing else would take long
+_MOST_CHUNKS = 1_000_000  # that are read: a file with nothing but chunks would take long
 
 
 @dataclass(frozen=True, kw_only=True)
 class PNG:
-    """A PNG of which a decoder reads no more than it needs."""
+    """The first frame of a PNG.
+
+    Attributes:
+        data: The frame as a file of its own.
+        width: Of the canvas, in pixels.
+        height: Of the canvas, in pixels.
+        left: Of the frame on the canvas.
+        top: Of the frame on the canvas.
+        exif: The EXIF block before the pixels.
+        is_interlaced: The frame is stored in several passes.
+        has_wide_colours: Its pixels have several channels of 16 bits each.
+    """
 
     data: bytes
-    """The first frame as a file of its own."""
     width: int
     height: int
     left: int
-    """Where on the picture the first frame is."""
     top: int
     exif: bytes | None
     is_interlaced: bool
     has_wide_colours: bool
-    """Whether its pixels have several channels of 16 bits each."""
 
 
 class _Header(NamedTuple):
@@ -48,7 +56,7 @@ class _Header(NamedTuple):
 
 
 def read(data: bytes) -> PNG:
-    """Read the chunks of a PNG, as far as they are there.
+    """Read the chunks of a PNG, as far as it goes.
 
     Raises:
         MediaError: no browser shows it.
@@ -106,7 +114,7 @@ def read(data: bytes) -> PNG:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, bool]]:
-    """Yield the kind and the content of each chunk, and whether it is all there and undamaged; pixels aren't looked at."""
+    """Yield the kind and the content of each chunk, and whether it is complete and undamaged; pixels are not checked."""
     view = memoryview(data)
     at = len(SIGNATURE)
     for _ in range(_MOST_CHUNKS):
@@ -129,12 +137,12 @@ def _is_inside(frame: tuple[int, int, int, int], header: _Header) -> bool:
 def _file(header: _Header, kept: dict[bytes, bytes], pixels: list[memoryview]) -> bytes:
     parts: list[bytes | memoryview] = [SIGNATURE, *_chunk(b"IHDR", [struct.pack(">IIBBBBB", *header)])]
     if palette := kept.get(b"PLTE"):
-        # Pixels beyond the palette have its last colour in a browser.
+        # In a browser pixels beyond the palette have its last colour.
         colours = 2 ** min(header.depth, 8)
         parts += _chunk(b"PLTE", [(palette + palette[-3:] * colours)[: 3 * colours]])
     clear = kept.get(b"tRNS", b"")
     if header.colours == _GREY and header.depth in (2, 4) and len(clear) == 2:
-        # Pillow compares it with shades that it has brought to eight bits.
+        # Pillow compares it with shades that are scaled to eight bits.
         clear = struct.pack(">H", int.from_bytes(clear, "big") * 255 // (2**header.depth - 1) & 0xFFFF)
     if len(clear) >= {_GREY: 2, 2: 6, _PALETTE: 1}.get(header.colours, 257):
         parts += _chunk(b"tRNS", [clear[:256]])

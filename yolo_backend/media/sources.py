@@ -1,4 +1,4 @@
-"""What the value in a task's data names: a file on disk, something to fetch, or the bytes themselves."""
+"""Locates the file of a task: on disk, on a server, or in the task's data itself."""
 
 from __future__ import annotations
 
@@ -22,21 +22,29 @@ _USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?(//)?[^/?#]*@")
 
 @dataclass(frozen=True, kw_only=True)
 class Remote:
-    """Something to fetch by HTTP."""
+    """A file to fetch by HTTP.
+
+    Attributes:
+        url: Its address.
+        name: For messages, without query and credentials.
+    """
 
     url: str = field(repr=False)
     name: str
-    """What to call it in messages: no query, no credentials."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnDisk:
-    """A file under the document root that the settings allow."""
+    """A file under the document root of the settings.
+
+    Attributes:
+        root: The document root, absolute, all links resolved.
+        parts: The names from there to the file, all links resolved.
+        name: For messages.
+    """
 
     root: Path
-    """Absolute, all links resolved."""
     parts: tuple[str, ...]
-    """The names from there to the file, all links resolved."""
     name: str
 
 
@@ -52,12 +60,12 @@ Source = Remote | OnDisk | Inline
 
 
 def locate(value: object, *, task_id: object, label_studio: LabelStudio, document_root: Path | None) -> Source:
-    """Say what ``value`` names; nothing is opened.
+    """Return the source that ``value`` names, without opening it.
 
     Args:
-        value: What a task's data holds for an image or a video.
-        task_id: The task's id; cloud storage can't be opened without.
-        label_studio: The server that paths without a host belong to.
+        value: The value of an image or a video in a task's data.
+        task_id: The task's id, without which cloud storage can't be opened.
+        label_studio: The server of paths without a host.
         document_root: Label Studio's local-files directory, if it is mounted here.
 
     Raises:
@@ -73,34 +81,34 @@ def locate(value: object, *, task_id: object, label_studio: LabelStudio, documen
         media_type = shortened(value[5:].partition(",")[0], 60)
         return Inline(uri=value, name=f"data:{media_type},… ({len(value)} characters)")
     if any(ord(character) < 32 or ord(character) == 127 for character in value):
-        raise MediaError(f"{_cut(value)}: the address holds control characters")
+        raise MediaError(f"{_printable(value)}: the address holds control characters")
     if scheme in ("http", "https"):
         url = canonical(value)
-        if label_studio.owns(url) and (found := _local_file(url, label_studio, document_root)):
-            return found
+        if label_studio.owns(url) and (file := _local_file(url, label_studio, document_root)):
+            return file
         return Remote(url=url, name=_name(url))
     if scheme in CLOUD_SCHEMES:
         return Remote(url=label_studio.resolve_address(value, task_id=task_id), name=redacted(value))
     if len(scheme) > 1:  # one letter is a drive
-        raise MediaError(f"{_cut(value)}: {scheme}: addresses are never opened")
+        raise MediaError(f"{_printable(value)}: {scheme}: addresses are never opened")
     if value.startswith("//") or not value.startswith("/"):
         raise MediaError(
-            f"{_cut(value)}: neither an http(s) address nor a path on Label Studio; "
+            f"{_printable(value)}: neither an http(s) address nor a path on Label Studio; "
             "paths on a disk are never opened (for local files: /data/local-files/?d=…)"
         )
     url = label_studio.address(value) if label_studio.url or not is_local_files(value) else value
-    if found := _local_file(url, label_studio, document_root):
-        return found
+    if file := _local_file(url, label_studio, document_root):
+        return file
     return Remote(url=label_studio.address(value), name=_name(url))
 
 
 def is_local_files(url: str) -> bool:
-    """Tell whether Label Studio opens an address by one of its local-files storages."""
+    """Tell whether an address belongs to Label Studio's local-files storages."""
     return urlsplit(url).path.endswith(LOCAL_FILES) or urlsplit(url).path.endswith(LOCAL_FILES.rstrip("/"))
 
 
 def _local_path(url: str) -> str | None:
-    """Return what ``/data/local-files/?d=…`` names, relative to the document root."""
+    """Return the path of ``/data/local-files/?d=…``, relative to the document root."""
     if not is_local_files(url):
         return None
     return parse_qs(urlsplit(url).query, keep_blank_values=True).get("d", [""])[-1].lstrip("/")
@@ -113,7 +121,7 @@ def _name(url: str) -> str:
 
 
 def _local_file(url: str, label_studio: LabelStudio, document_root: Path | None) -> OnDisk | None:
-    """Return the mounted file that ``url`` names; ``None`` if it isn't there, so that Label Studio may be asked."""
+    """Return the mounted file of ``url``; ``None`` if it isn't there, so that Label Studio may serve it."""
     path = _local_path(url)
     if path is None:
         return None
@@ -142,6 +150,6 @@ def _kind(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def _cut(value: str) -> str:
-    """Return ``value`` for a message, whatever it is: without a query, and without a password before an @."""
+def _printable(value: str) -> str:
+    """Return ``value`` for a message: of any form, without a query, and without a password before an @."""
     return shortened(repr(_USER.sub(r"\1\2", value.partition("?")[0])), 100)

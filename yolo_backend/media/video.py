@@ -1,7 +1,7 @@
-"""A video file to its pictures in order, each with the time at which a browser shows it.
+"""Reads the pictures of a video in order, each with the time at which a browser shows it.
 
-PyAV decodes, not OpenCV: it gives the times, the length and the errors of a file, and it can be kept to formats that hold
-their own data. OpenCV opens a playlist under any name, and with it other files of this machine and addresses of its network.
+PyAV decodes, not OpenCV: it reports the times, the duration and the errors of a file, and it can be limited to formats that
+contain their own data. OpenCV opens a playlist under any name, and with it other files of this machine and its network.
 """
 
 from __future__ import annotations
@@ -27,37 +27,40 @@ from yolo_backend.observability.request_id import ThreadPool
 Item = TypeVar("Item")
 
 FORMATS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "ogg", "avi", "mpegts", "mpeg", "flv", "asf")
-"""Names of FFmpeg's for formats that hold all their data in the file."""
+"""FFmpeg's names of the formats that contain all their data."""
 
-# In these a browser counts time from zero, whatever the first picture's; others start at any time.
+# Formats whose time a browser counts from zero, whatever the time of the first picture; others start at any time.
 _FROM_ZERO = frozenset({"mov", "matroska"})
 _LEAST_CUT, _LEAST_CUT_PART = 1.0, 0.05
 _LEAST_TAIL = 1.0  # seconds
 _UNKNOWN_RATE = 25
-_UNREADABLE = (av.FFmpegError, OSError)  # the latter where a file points to before its start
+_UNREADABLE = (av.FFmpegError, OSError)  # the latter if a file points to an offset before its start
 _MOST_THREADS = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a video, turned as a browser shows it."""
+    """A picture of a video, turned as a browser shows it.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, BGR, C-contiguous.
+        start: When it comes on screen, in seconds from the start of the video.
+        end: When the next picture does; for the last one the duration of the video, as far as the decoded pictures confirm it.
+    """
 
     pixels: np.ndarray
-    """(H, W, 3) uint8, BGR, C-contiguous."""
     start: float
-    """When it comes on screen, in seconds from the start of the video."""
     end: float
-    """When the next one does. For the last one, the length of the video, as far as what was decoded bears it out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a video may have.
+    """Limits of a video.
 
     Attributes:
-        megapixels: 10^6 pixels of a picture.
-        frames: pictures, and frames that the editor counts.
-        rate: frames that the editor counts in a second.
+        megapixels: Of a picture, in 10^6 pixels.
+        frames: The number of pictures, and of frames that the editor counts.
+        rate: The frames that the editor counts per second.
     """
 
     megapixels: float
@@ -66,11 +69,7 @@ class Limits:
 
 
 class Video:
-    """A video that is open; its file stays the caller's.
-
-    Attributes:
-        pixels: of one picture.
-    """
+    """An open video. Its file belongs to the caller, who closes it."""
 
     def __init__(self, file: BinaryIO, limits: Limits) -> None:
         """Read the header.
@@ -79,7 +78,7 @@ class Video:
             MediaError: the file is no video, or has more than its ``limits`` allow.
         """
         self._limits = limits
-        # What is in the file may open no other.
+        # The file must not open others.
         options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
         try:
             self._container = av.open(file, "r", options=options)
@@ -92,7 +91,7 @@ class Video:
             raise
 
     def __enter__(self) -> Video:
-        """Be closed at the end of a context."""
+        """Return the video, which is closed at the end of the context."""
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -100,12 +99,12 @@ class Video:
         self.close()
 
     def close(self) -> None:
-        """Free what decoding takes."""
+        """Free the decoder."""
         self._container.close()
 
     @property
     def pixels(self) -> int:
-        """How many pixels a picture has by the header."""
+        """The number of pixels of a picture, by the header."""
         return max(self._stream.width * self._stream.height, 1)
 
     def frames(self) -> Generator[Frame, None, None]:
@@ -115,8 +114,8 @@ class Video:
             MediaError: the video is damaged or cut off, has no picture, or has more than its limits allow.
         """
         shown: tuple[np.ndarray, float] | None = None
-        seconds = 0.0  # where the last picture ends by its own account
-        longest = _LEAST_TAIL  # that a picture was on screen
+        seconds = 0.0  # where the last picture ends, by its own duration
+        longest = _LEAST_TAIL  # time that a picture was on screen
         try:
             for number, (start, picture) in enumerate(self._timed(), start=1):
                 self._check_count(number)
@@ -133,7 +132,7 @@ class Video:
         if shown is None:
             raise MediaError("the video has no picture that can be decoded")
         self._check_end(seconds)
-        # How long the last one stays is no more than a claim. Sound may go on for longer than pictures, but not by much.
+        # The file merely claims how long the last one stays. Sound may last longer than the pictures, but not by much.
         end = min(max(seconds, (self._container.duration or 0) / av.time_base), shown[1] + longest)
         self._check_length(end)
         yield Frame(pixels=shown[0], start=shown[1], end=end)
@@ -147,14 +146,14 @@ class Video:
             raise MediaError("the video is compressed in a way that can't be decoded here: convert it to H.264 in MP4")
         self._check_size(stream.width, stream.height)
         self._check_count(stream.frames)
-        # Each thread has a picture in hand.
+        # Each thread keeps a picture in memory.
         pictures = int(self._limits.megapixels * 1e6 / max(stream.width * stream.height, 1))
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = max(1, min(os.cpu_count() or 1, _MOST_THREADS, pictures))
         return stream
 
     def _timed(self) -> Iterator[tuple[float, av.VideoFrame]]:
-        """Yield pictures with their times in seconds, which never go back."""
+        """Yield pictures with their times in seconds, which never decrease."""
         zero = 0.0
         container = self._container
         if not _FROM_ZERO.intersection(container.format.name.split(",")) and container.start_time:
@@ -188,7 +187,11 @@ class Video:
             )
 
     def _check_end(self, seconds: float) -> None:
-        """Find a file that was cut off, where its format doesn't: its head says how long it should be."""
+        """Detect a truncated file, which some formats don't: its header declares a longer duration.
+
+        Raises:
+            MediaError: it is truncated.
+        """
         declared = None
         if self._stream.duration is not None and self._stream.time_base is not None:
             declared = float(self._stream.duration * self._stream.time_base)
@@ -199,29 +202,29 @@ class Video:
 
 
 def read_ahead(items: Generator[Item, None, None], count: int) -> Generator[Item, None, None]:
-    """Yield what a generator yields, which runs in a thread of its own, at most ``count`` items ahead; then close it."""
+    """Run a generator in a thread of its own, at most ``count`` items ahead, and close it at the end."""
 
-    def following() -> list[Item]:
-        """The next item, nothing at the end."""
+    def next_item() -> list[Item]:
+        """Return a list with the next item, an empty one at the end."""
         return list(islice(items, 1))
 
     with closing(items), ThreadPool(1, thread_name_prefix="decode") as pool:
-        waiting = deque(pool.submit(following) for _ in range(count))
+        futures = deque(pool.submit(next_item) for _ in range(count))
         try:
-            while item := waiting.popleft().result():
-                waiting.append(pool.submit(following))
+            while item := futures.popleft().result():
+                futures.append(pool.submit(next_item))
                 yield from item
         finally:
-            for future in waiting:
+            for future in futures:
                 future.cancel()
 
 
 def _upright(picture: av.VideoFrame) -> np.ndarray:
-    """Return (H, W, 3) BGR pixels, turned and mirrored as the file says."""
+    """Return (H, W, 3) BGR pixels, rotated and mirrored as the file demands."""
     pixels = picture.to_ndarray(format="bgr24")
     matrix: Any = picture.side_data.get("DISPLAYMATRIX")
     if matrix is not None:
-        # Where (x, y) goes: (a x + c y, b x + d y), in 1/65536. Browsers follow quarter turns and mirrors alone.
+        # It maps (x, y) to (a x + c y, b x + d y), in 1/65536. Browsers follow quarter turns and mirrors only.
         a, b, _, c, d, *_ = (round(number / 65536) for number in struct.unpack("=9i", bytes(matrix)[:36]))
         if a == d == 0 and b and c:
             pixels = pixels.transpose(1, 0, 2)

@@ -14,14 +14,20 @@ _HAS_ALPHA = 0x10
 
 @dataclass(frozen=True, kw_only=True)
 class WebP:
-    """A WebP of which a decoder reads the first frame alone."""
+    """The first frame of a WebP.
+
+    Attributes:
+        data: The frame as a file of its own.
+        width: Of the canvas, in pixels.
+        height: Of the canvas, in pixels.
+        left: Of the frame on the canvas.
+        top: Of the frame on the canvas.
+    """
 
     data: bytes
-    """The first frame as a file of its own."""
     width: int
     height: int
     left: int
-    """Where on the picture the first frame is."""
     top: int
 
 
@@ -29,11 +35,11 @@ def read(data: bytes) -> WebP:
     """Read the chunks of a WebP.
 
     Raises:
-        MediaError: no browser shows it; one that was cut off stays blank.
+        MediaError: no browser shows it; a truncated one stays blank.
     """
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
-        raise MediaError(f"the WebP is damaged or incomplete ({len(data)} of {end} bytes are there)")
+        raise MediaError(f"the WebP is damaged or incomplete (it has {len(data)} of {end} bytes)")
     canvas: tuple[int, int] | None = None
     alpha = b""
     for kind, body in _chunks(memoryview(data)[12:end]):
