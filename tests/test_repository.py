@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -81,9 +82,10 @@ def test_bug_form_asks_for_what_explains_a_fault() -> None:
     assert {"config", "log", "doctor"} <= required
 
 
-def test_hooks_are_valid_and_need_no_network() -> None:
+def test_hooks_are_valid_and_need_no_network(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pre_commit", "validate-config", str(ROOT / ".pre-commit-config.yaml")],
+        env={**os.environ, "PRE_COMMIT_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
     )
