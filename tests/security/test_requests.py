@@ -189,7 +189,7 @@ def test_what_somebody_hands_over_does_not_get_the_token_of_another(service: Ser
         "results": [[]]
     }
     assert web.asked == []
-    assert f"set LABEL_STUDIO_URL to {web.url}" in service.log
+    assert f"another address or token of Label Studio for project '9.1' ('{web.url}')" in service.log
     assert TOKEN not in service.log
 
 

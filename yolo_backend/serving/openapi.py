@@ -37,6 +37,7 @@ _REFUSALS = {
     "400": "The request is not what is described here; `error` says what is wrong.",
     "401": "User or password is missing or wrong.",
     "403": "A page of another site made a browser send this.",
+    "404": "No such project is known, or several are and none is named.",
     "413": "The request's body is too large.",
     "429": "Too many wrong passwords, or too many events without one: wait as `Retry-After` says.",
     "503": "Too much to do: wait as `Retry-After` says.",
@@ -103,7 +104,10 @@ def _paths() -> Json:
                 others={"200": _answer("Metrics.", {"text/plain": {"schema": {"type": "string"}}})},
             )
         },
-        "/versions": {"get": _operation("The model versions of all projects", Versions, "401")},
+        "/versions": {
+            "get": _operation("The model version of a project", Versions, "401", "404")
+            | {"parameters": [{"name": "project", "in": "query", "schema": {"type": "string"}}]}
+        },
         "/openapi.json": {
             "get": _operation(
                 "This document",
