@@ -189,7 +189,7 @@ def test_another_address_does_not_get_a_projects_token(service: Service, web: An
         "results": [[]]
     }
     assert web.asked == []
-    assert "http://label-studio.invalid/data/upload/1/x.jpg" in service.log
+    assert f"another address or token of Label Studio for project '9.1' ('{web.url}')" in service.log
     assert TOKEN not in service.log
 
 

@@ -24,7 +24,7 @@ class Networks:
         exports, digest = Exports(self._directory / runtime, runtime), sha256(weights)
         path = exports.path(weights, digest)
         if exports.find(weights, digest) is None:
-            exports.directory.mkdir(exist_ok=True)
+            exports.directory.mkdir(parents=True, exist_ok=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 export(weights, digest, path, runtime)
@@ -37,5 +37,5 @@ class Networks:
         """Let a service with this MODEL_DIR find networks of these weights: where it needs no others, it needs no PyTorch."""
         for file in weights:
             self.make(file, runtime)
-        model_dir.mkdir(exist_ok=True)
+        model_dir.mkdir(parents=True, exist_ok=True)
         (model_dir / runtime).symlink_to(self._directory / runtime)
