@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from yolo_backend.media import MediaLoader
 from yolo_backend.media.decode import decode
 from yolo_backend.media.video import Limits, read_ahead
 from yolo_backend.settings import Settings
+from yolo_backend.settings.hosts import Hosts
 
 file, small = (Path(name).read_bytes() for name in sys.argv[1:])
 outcome = ""
@@ -153,3 +155,51 @@ def test_a_video(tmp_path: Path, codec: str, options: dict[str, str], threads: i
     grown, outcome = most_memory(tmp_path, file, "pictures_of_video()", threads=threads, megapixels=4)
     assert outcome == "40"
     assert grown < VIDEO_BYTES_PER_PIXEL * PIXELS / 4 + SPARE
+
+
+@pytest.mark.parametrize(
+    ("start", "body"),
+    [
+        ("data:image/png;base64,", "QUJD" * 5_000_000),
+        ("data:;base64,", "QUJD\n" * 4_000_000),
+        ("data:;base64,", "%51%55%4a%44" * 1_700_000),
+        ("data:,", "%41" * 7_000_000),
+        ("data:,", "%41é" * 5_000_000),
+    ],
+    ids=["base64", "base64 in lines", "base64 in percent signs", "percent signs", "characters"],
+)
+def test_data_in_a_task(tmp_path: Path, start: str, body: str) -> None:
+    file = (start + body).encode()
+    grown, outcome = most_memory(
+        tmp_path, file, "len(loader.fetch(file.decode(), task_id=1, label_studio=nowhere).data)"
+    )
+    assert int(outcome) > 0
+    assert grown < 4 * len(file) + SPARE
+
+
+@pytest.mark.parametrize(
+    ("body", "multiple"),
+    [(b" " * 1_000_000, 2), (b"[],{}," * 170_000, 32), ('"é猫"'.encode() * 140_000, 8)],
+    ids=["blanks", "empty lists and dictionaries", "characters"],
+)
+def test_an_answer_of_label_studio(tmp_path: Path, web: Any, body: bytes, multiple: float) -> None:
+    """Four hundred megabytes, of which eight are read."""
+
+    def answer(handler: Any, asked: Any) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.close_connection = True
+        with suppress(OSError):
+            handler.wfile.write(b"[")
+            for _ in range(400 if asked.target == "/endless" else 7):
+                handler.wfile.write(body)
+            handler.wfile.write(b"[]]")
+
+    web.routes |= {"/endless": answer, "/long": answer}
+    for path in ("/endless", "/long"):
+        work = (
+            f"LabelStudio(url='{web.url}', hosts=Hosts(everything=True), max_answer=8_000_000).call('GET', '{path}')[0]"
+        )
+        grown, outcome = most_memory(tmp_path, b"", work)
+        assert ("more than MAX_ANSWER_MB allows (8)" in outcome) == (path == "/endless")
+        assert grown < multiple * 8e6 + SPARE / 4
