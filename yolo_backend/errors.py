@@ -17,6 +17,10 @@ class AbsentMediaError(MediaError):
     """A task's data has nothing where the labeling config shows something: there is nothing to fetch."""
 
 
+class BodyTooLargeError(MediaError):
+    """A server answers with more than is read."""
+
+
 class WeightsError(BackendError):
     """Weights are missing, not allowed, or not what a control needs."""
 
@@ -31,6 +35,10 @@ class LabelStudioError(BackendError):
     def __init__(self, reason: str, *, status: int | None = None) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class AnswerTooLargeError(LabelStudioError):
+    """Label Studio answers with more than is read; part of it may be asked for."""
 
 
 class LabelStudioAwayError(LabelStudioError):

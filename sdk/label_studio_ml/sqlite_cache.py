@@ -220,7 +220,8 @@ if hasattr(os, "register_at_fork"):
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Open the file, made where it is missing, readable by its owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for directory in (*reversed(path.parent.parents), path.parent):
+        directory.mkdir(0o700, exist_ok=True)
     # Made here and not by SQLite, so that there is no moment at which others could open it.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

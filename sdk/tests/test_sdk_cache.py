@@ -124,6 +124,15 @@ def test_an_earlier_file_that_others_can_read_is_closed_to_them(tmp_path: Path) 
     assert (tmp_path / "cache.db").stat().st_mode & 0o777 == 0o600
 
 
+def test_directories_are_for_their_owner(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        create_cache(path=tmp_path / "new" / "deep").set("1", "key", "value")
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "new", tmp_path / "new" / "deep")] == [0o700] * 2
+
+
 def test_a_restart_remembers(tmp_path: Path) -> None:
     first = SQLiteCache(tmp_path / "cache.db")
     first.set("4", "key", "value")

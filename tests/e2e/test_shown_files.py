@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from tests.media.shown_files import BLANK, FILES, NOT_SHOWN, ShownFile, colours_of_quarters
+from tests.support.shown_files import BLANK, FILES, NOT_SHOWN, ShownFile, colours_of_quarters
 from yolo_backend.media.decode import decode
 
 from .browser import ARGUMENTS, executable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import re
@@ -17,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.conftest import answer
-from yolo_backend.errors import MediaError
+from yolo_backend.errors import AnswerTooLargeError, MediaError
 from yolo_backend.label_studio import credentials as module
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.label_studio.credentials import RETRY_AFTER
@@ -305,3 +306,39 @@ def test_unreachable_server() -> None:
     server = LabelStudio.from_settings(settings("http://127.0.0.1:1", PAT))
     with pytest.raises(MediaError, match=r"http://127\.0\.0\.1:1/api/token/refresh/: connection refused"):
         server.headers_for("http://127.0.0.1:1/x.jpg")
+
+
+def endless(handler: Any, asked: Any) -> None:
+    """Answer until nobody listens."""
+    handler.send_response(200)
+    handler.end_headers()
+    handler.close_connection = True
+    with contextlib.suppress(OSError):
+        for _ in range(1000):
+            handler.wfile.write(b" " * 1_000_000)
+
+
+@pytest.mark.parametrize("path", ["/api/projects/1", "/api/predictions/?task=1"])
+def test_an_answer_without_an_end(web: Any, path: str) -> None:
+    web.routes[path.partition("?")[0]] = endless
+    server = LabelStudio.from_settings(settings(web.url, LEGACY, max_answer_mb=2))
+    with pytest.raises(MediaError, match=r"/api/\S+: answers with more than MAX_ANSWER_MB allows \(2\)"):
+        server.call("GET", path)
+    with pytest.raises(AnswerTooLargeError, match="MAX_ANSWER_MB"):
+        server.ask("GET", path)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"[" * 200_000, "[" * 170),
+        (b"no JSON " * 100_000, "no JSON " * 20),
+        (b'"' + b"a" * 999_998 + b'"', "a" * 999_998),
+    ],
+    ids=["nested", "text", "as long as allowed"],
+)
+def test_odd_answers(web: Any, body: bytes, expected: str) -> None:
+    web.reply("/api/x", body)
+    status, answer = LabelStudio.from_settings(settings(web.url, LEGACY, max_answer_mb=1)).call("GET", "/api/x")
+    assert status == 200
+    assert answer.startswith(expected)

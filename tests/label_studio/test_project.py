@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from tests.conftest import WebServer
 from tests.e2e.processes import free_port
 from tests.support.fake_label_studio import FakeLabelStudio, Fault, hang_up, reply
-from yolo_backend.errors import ConfigError, LabelStudioAwayError, LabelStudioError
+from yolo_backend.errors import AnswerTooLargeError, ConfigError, LabelStudioAwayError, LabelStudioError
 from yolo_backend.label_studio import project as project_module
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.label_studio.project import Project, Selection
@@ -141,6 +142,23 @@ def test_a_post_that_is_too_large_is_halved(fake: FakeLabelStudio) -> None:
     fake.faults = [refused_with(413, when=lambda tasks: len(tasks) > 3) for _ in range(10)]
     assert project_of(fake).post(SELECTION, predictions_for(fake.ids)) == {}
     assert [fake.versions(task) for task in fake.ids] == [[VERSION]] * 9
+
+
+@pytest.mark.parametrize(("bytes_allowed", "lists"), [(10_000, 1), (400, 3), (150, 9)])
+def test_tasks_with_much_data_are_listed_in_parts(
+    fake: FakeLabelStudio, web: WebServer, bytes_allowed: int, lists: int
+) -> None:
+    project = Project(replace(fake.label_studio, max_answer=bytes_allowed), 1)
+    web.asked.clear()
+    tasks = project.lacking(SELECTION, fake.ids)
+    assert [task["data"]["image"] for task in tasks] == [f"{number}.jpg" for number in fake.ids]
+    assert len(web.asked) == lists
+
+
+def test_a_task_with_more_data_than_is_read(fake: FakeLabelStudio) -> None:
+    project = Project(replace(fake.label_studio, max_answer=80), 1)
+    with pytest.raises(AnswerTooLargeError, match="MAX_ANSWER_MB"):
+        project.lacking(SELECTION, fake.ids)
 
 
 def test_a_task_that_is_deleted_meanwhile_harms_no_other(fake: FakeLabelStudio) -> None:

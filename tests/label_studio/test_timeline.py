@@ -25,6 +25,8 @@ from yolo_backend.label_studio.timeline import EditorFrames, frame_rate
         ("$video.fps", {"video": {"fps": 50}}, 50),
         ("$video.fps", {"video": "a.mp4"}, 24),
         ("1e9", {}, 1000),
+        ("9" * 400, {}, 24),
+        ("$fps", {"fps": 10**400}, 24),
     ],
 )
 def test_the_frame_rate_is_what_the_editor_reads(text: str | None, data: dict[str, Any], expected: float) -> None:

@@ -303,7 +303,7 @@ def test_more_pixels_than_pillow_would_allow() -> None:
 @pytest.mark.parametrize("pillow_format", ["WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
 def test_truncated(pillow_format: str, part: float) -> None:
-    """Of the other formats a browser shows what is there; see ``shown_files``."""
+    """Of the other formats a browser shows what is there; see ``tests.support.shown_files``."""
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     data = saved(noise, pillow_format)
     with pytest.raises(MediaError, match="is damaged or incomplete") as raised:

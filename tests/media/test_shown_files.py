@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.media.shown_files import BLANK, FILES, NOT_SHOWN, ShownFile, colours_of_quarters
+from tests.support.shown_files import BLANK, FILES, NOT_SHOWN, ShownFile, colours_of_quarters
 from yolo_backend.errors import MediaError
 from yolo_backend.media.decode import decode
 

@@ -1,4 +1,5 @@
 import shutil
+import struct
 import threading
 import weakref
 from collections.abc import Callable, Generator
@@ -159,6 +160,70 @@ def test_pictures_may_not_be_larger_than_allowed(tmp_path: Path) -> None:
     assert len(frames_of(path, megapixels=WIDTH * HEIGHT / 1e6)) == 1
     with pytest.raises(MediaError, match="160 × 64 pixels, more than MAX_IMAGE_MEGAPIXELS"):
         frames_of(path, megapixels=WIDTH * HEIGHT / 1e6 - 1e-6)
+
+
+def _stays(path: Path, seconds: int) -> Path:
+    """Let the last picture of an MP4 stay for so long by its account."""
+    data = bytearray(path.read_bytes())
+    times, scale = data.index(b"stts"), data.index(b"mdhd") + 16
+    (entries,) = struct.unpack_from(">I", data, times + 8)
+    (units,) = struct.unpack_from(">I", data, scale)
+    struct.pack_into(">I", data, times + 12 + 8 * (entries - 1) + 4, seconds * units)
+    path.write_bytes(data)
+    return path
+
+
+def _slowed(path: Path) -> Path:
+    """Let the clock of a Matroska file run 16 times as slowly."""
+    data = path.read_bytes()
+    at = data.index(b"\x2a\xd7\xb1\x83") + 4
+    path.write_bytes(data[:at] + (16_000_000).to_bytes(3, "big") + data[at + 3 :])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "change", "sound", "length"),
+    [
+        pytest.param("one.mp4", [0], lambda path: _stays(path, 3600), 0, 1, id="one picture for an hour"),
+        pytest.param("one.mp4", [0], lambda path: _stays(path, 20_000), 0, 1, id="one picture for a day"),
+        pytest.param("slow.mkv", [0, 1 / 30], _slowed, 5, 0.528 + 1, id="sound that lasts"),
+        pytest.param("slides.mkv", [0, 5, 15, 18], lambda path: path, 30, 28, id="as long as one before"),
+        pytest.param("sound.mp4", [0, 0.1], lambda path: path, 0.9, 0.9, id="sound that lasts a little"),
+    ],
+)
+def test_the_last_picture_stays_no_longer_than_is_likely(
+    tmp_path: Path, name: str, times: list[float], change: Callable[[Path], Path], sound: float, length: float
+) -> None:
+    path = change(write_clip(tmp_path / name, times, codec="libvpx-vp9", sound=sound))
+    assert frames_of(path)[-1].end == pytest.approx(length, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "seconds"),
+    [
+        pytest.param(f"clip{suffix}", times, seconds, id=f"{name} {suffix}")
+        for suffix in (".mkv", ".webm", ".mp4")
+        for name, times, seconds in (
+            ("a picture that comes late", [0, 0.04, 1e4], "10000.0"),
+            ("in 30 years", [0, 0.04, 1e9], "1000000000.0"),
+            ("the first comes late", [1e4, 1e4 + 1], "10000.0"),
+            ("a frame too many", [0, 1, 8000, 8400], "8400.0"),
+        )
+        if suffix != ".mp4" or times[-1] < 1e8  # for which it has no place
+    ],
+)
+def test_a_video_may_not_claim_to_be_longer_than_allowed(
+    tmp_path: Path, name: str, times: list[float], seconds: str
+) -> None:
+    path = write_clip(tmp_path / name, times, codec="libvpx-vp9")
+    with pytest.raises(MediaError, match=rf"a video of {seconds}.* s or more by its own account.* 200000$"):
+        frames_of(path, frames=200_000, rate=24)
+
+
+def test_a_video_may_be_as_long_as_allowed(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mkv", [0, 1, 3600], codec="libvpx-vp9")
+    frames = frames_of(path, frames=200_000, rate=24)
+    assert [frame.start for frame in frames] == pytest.approx([0, 1, 3600], abs=0.001)
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.ts"])  # the head of the first says how many there are

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Asked, WebServer, answer
-from tests.support.clips import read_frames
+from tests.support.clips import read_frames, write_clip
 from yolo_backend.errors import MediaError
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media import MediaLoader
@@ -186,6 +186,49 @@ def test_a_video_that_hides_its_length_is_left_on_the_way(tmp_path: Path) -> Non
 def engine_for(tmp_path: Path, **given: Any) -> Engine:
     images = PROJECT_DIR / "examples" / "images"
     return Engine(Settings(model_dir=tmp_path, local_files_document_root=images, **given))
+
+
+VIDEO_CONFIG = """<View><Video name="v" value="$v" frameRate="{rate}"/>
+  <Labels name="l" toName="v">{labels}</Labels><VideoRectangle name="r" toName="v" model_path="demo-detect.pt" model_conf="0"
+    model_score_threshold="0"/>
+  <TimelineLabels name="t" toName="v" model_path="demo-classify.pt" model_score_threshold="0" model_min_frames="1">{labels}
+  </TimelineLabels></View>"""
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "length"),
+    [
+        ("late.mkv", [0, 0.04, 1e9], None),
+        ("first.mkv", [1e9, 1e9 + 1], None),
+        ("late.mp4", [0, 0.04, 1e4], None),
+        ("gap.webm", [0, 0.04, 90], 91),
+        ("short.mp4", [0, 0.04, 0.08], 0.12),
+    ],
+)
+@pytest.mark.parametrize("rate", [24, 1000])
+def test_times_that_a_video_claims_bring_no_regions(
+    tmp_path: Path, name: str, times: list[float], length: float | None, rate: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    codes = [frame.pixels for frame in read_frames(CLIP, megapixels=10)][: len(times)]
+    write_clip(tmp_path / name, times, codes, codec="libvpx-vp9", size=(640, 360))
+    engine = Engine(Settings(model_dir=tmp_path, local_files_document_root=tmp_path))
+    labels = '<Label value="qr_code"/><Label value="barcode"/>'
+    plan = engine.plan(VIDEO_CONFIG.format(rate=rate, labels=labels))
+    (prediction,) = engine.predict(plan, [{"id": 1, "data": {"v": f"/data/local-files/?d={name}"}}], NOWHERE)
+    if length is None:
+        assert prediction is None
+        assert "MAX_VIDEO_FRAMES allows 200000" in caplog.text
+        return
+    assert prediction is not None
+    frames = {frame for region in prediction.regions for frame in numbers(region["value"])}
+    assert {region["type"] for region in prediction.regions} == {"videorectangle", "timelinelabels"}
+    assert max(frames) <= round(length * rate) + 1
+
+
+def numbers(value: dict[str, Any]) -> list[int]:
+    """The frame numbers of a region on a video."""
+    spans = [frame for span in value.get("ranges", []) for frame in (span["start"], span["end"])]
+    return [*spans, *(key["frame"] for key in value.get("sequence", [])), value.get("framesCount", 1)]
 
 
 TAG = '<RectangleLabels name="c" toName="i" model_path="demo-detect.pt" {}><Label value="barcode"/></RectangleLabels>'

@@ -18,6 +18,7 @@ from yolo_backend.http.client import redacted
 from yolo_backend.inference import WeightsStore
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.media import MediaLoader
+from yolo_backend.private_files import make_directory
 from yolo_backend.settings import Settings, load_settings
 from yolo_backend.settings.spelling import misspelt
 
@@ -85,7 +86,7 @@ def _examine() -> Iterator[Finding]:
 
 def _directory(path: Path) -> Finding:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_directory(path)
         with tempfile.NamedTemporaryFile(dir=path):
             pass
     except OSError as error:

@@ -7,6 +7,7 @@ so that it is the address that is really used.
 from __future__ import annotations
 
 import http.client
+import io
 import logging
 import re
 import time
@@ -18,7 +19,7 @@ import urllib3
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_auth_from_url
 
-from yolo_backend.errors import MediaError
+from yolo_backend.errors import BodyTooLargeError, MediaError
 from yolo_backend.http.connections import NoAuth, current_request, session_for
 from yolo_backend.http.failures import localhost_hint, reason, root_cause
 from yolo_backend.settings.hosts import DEFAULT_PORTS, Hosts, origin
@@ -66,8 +67,9 @@ def redacted(url: str) -> str:
 
 def shortened(text: str, limit: int = 200) -> str:
     """Return ``text`` on one line, cut to ``limit`` characters."""
-    text = "".join(character if character.isprintable() else "�" for character in text)
-    return text if len(text) <= limit else f"{text[: limit - 30]}…{text[-29:]}"
+    if len(text) > limit:
+        text = f"{text[: limit - 30]}…{text[-29:]}"
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def send(
@@ -141,3 +143,20 @@ def chunks(response: requests.Response) -> Iterator[bytes]:
         yield from response.iter_content(CHUNK)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise MediaError(f"{redacted(response.url)}: {reason(error)}") from None
+
+
+def read_body(response: requests.Response, *, max_bytes: int, setting: str) -> bytes:
+    """Return the body of ``response``.
+
+    Raises:
+        BodyTooLargeError: it is larger than ``max_bytes``, the limit of a ``setting``; the rest is not read.
+        MediaError: see `chunks`.
+    """
+    content = io.BytesIO()
+    for part in chunks(response):
+        content.write(part)
+        if content.tell() > max_bytes:
+            raise BodyTooLargeError(
+                f"{redacted(response.url)}: answers with more than {setting} allows ({max_bytes / 1e6:g})"
+            )
+    return content.getvalue()

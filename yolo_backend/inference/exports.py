@@ -25,6 +25,7 @@ from yolo_backend.inference.backends.openvino import OpenVINOBackend
 from yolo_backend.inference.library import ultralytics
 from yolo_backend.inference.staging import staging_directory
 from yolo_backend.inference.weights import sha256
+from yolo_backend.private_files import close_to_others, make_directory, make_file
 from yolo_backend.settings import WORKING_DIR
 
 logger = logging.getLogger(__name__)
@@ -90,8 +91,10 @@ class Exports:
             )
         path = self.path(weights, digest)
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.directory / f".{path.name}.lock"):
+            make_directory(self.directory)
+            lock = self.directory / f".{path.name}.lock"
+            make_file(lock)
+            with FileLock(lock, mode=0o600):
                 if not _is_whole(path):
                     _run_export(weights, digest, path, self.runtime)
         except (OSError, subprocess.SubprocessError) as error:
@@ -117,6 +120,7 @@ def export(weights: Path, digest: str, directory: Path, runtime: str) -> None:
             file.rename(made / ONNX_FILE)
         manifest = {file.name: sha256(file) for file in sorted(made.iterdir())}
         (made / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        close_to_others(made)
         shutil.rmtree(directory, ignore_errors=True)
         made.rename(directory)
 

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from yolo_backend.errors import WeightsError
+from yolo_backend.private_files import private_umask
 from yolo_backend.settings import get_settings
 
 _import_lock = threading.Lock()
@@ -82,9 +83,10 @@ def _import() -> tuple[ModuleType, Callable[..., str]]:
     )
     os.environ.setdefault("YOLO_CONFIG_DIR", str(get_settings().model_dir))
     _silence_openvino()  # which the library imports to make a network
-    import torch
-    import ultralytics
-    from ultralytics.utils import downloads, plotting
+    with private_umask():  # it writes its settings
+        import torch
+        import ultralytics
+        from ultralytics.utils import downloads, plotting
 
     importlib.import_module("torchvision")  # the library does so at the first prediction
     # Without both, the library would unpickle anything, and say nothing.

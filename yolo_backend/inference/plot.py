@@ -9,6 +9,7 @@ import numpy as np
 from yolo_backend.inference.detections import Detections
 from yolo_backend.inference.library import ultralytics
 from yolo_backend.inference.staging import staging_directory
+from yolo_backend.private_files import close_to_others
 
 
 def save_plot(found: Detections, pixels: np.ndarray, path: Path) -> None:
@@ -41,4 +42,5 @@ def save_plot(found: Detections, pixels: np.ndarray, path: Path) -> None:
     with staging_directory(path.parent) as making:
         plot = making / path.name
         Results(pixels, path="", names=dict(found.names), **tensors).save(str(plot))
+        close_to_others(plot)
         plot.replace(path)

@@ -131,6 +131,7 @@ class WeightsStore:
                 try:
                     with staging_directory(root) as making:
                         path = fetch_official(name, making).replace(root / name)
+                        path.chmod(0o644)  # they are published, and others may use MODEL_ROOT as well
                 except Exception as error:  # the library raises many kinds here
                     reason = " ".join(str(error).lstrip("❌ ").split())
                 else:

@@ -12,8 +12,14 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from yolo_backend.errors import LabelStudioAwayError, LabelStudioError, MediaError
-from yolo_backend.http.client import canonical, chunks, redacted, send, shortened
+from yolo_backend.errors import (
+    AnswerTooLargeError,
+    BodyTooLargeError,
+    LabelStudioAwayError,
+    LabelStudioError,
+    MediaError,
+)
+from yolo_backend.http.client import canonical, read_body, redacted, send, shortened
 from yolo_backend.label_studio.credentials import ADVICE, SETUP_TOKEN, Credential, credential_for, warn_once
 from yolo_backend.settings import Settings
 from yolo_backend.settings.hosts import Hosts
@@ -34,6 +40,8 @@ class LabelStudio:
     credential: Credential | None = field(default=None, repr=False)
     hosts: Hosts = field(default=Hosts(public=True), repr=False)
     """The servers that may be contacted: ``url`` may come from anybody who can reach this service."""
+    max_answer: int = 32_000_000
+    """Bytes of an answer of the API that are read."""
 
     @classmethod
     def from_settings(cls, settings: Settings, *, hostname: object = None, access_token: object = None) -> LabelStudio:
@@ -57,7 +65,7 @@ class LabelStudio:
         if url is None:
             return cls(url=None)
         credential = credential_for(token.strip(), origin, url=url, settings=settings)
-        return cls(url=url, credential=credential, hosts=settings.hosts)
+        return cls(url=url, credential=credential, hosts=settings.hosts, max_answer=int(settings.max_answer_mb * 1e6))
 
     def owns(self, url: str) -> bool:
         """Tell whether ``url`` (absolute) is on this server: same scheme, host name and port."""
@@ -122,7 +130,7 @@ class LabelStudio:
         """Call Label Studio's API; return the status and the answer, decoded if it is JSON.
 
         Raises:
-            MediaError: no answer within ``timeout`` seconds, or no access token.
+            MediaError: no answer within ``timeout`` seconds, a very large one, or no access token.
         """
         url = self.address(path)
         deadline = time.monotonic() + timeout
@@ -142,21 +150,24 @@ class LabelStudio:
             response.close()
             response = request(headers=renewed)
         with response:
-            text = b"".join(chunks(response))
+            content = read_body(response, max_bytes=self.max_answer, setting="MAX_ANSWER_MB")
         try:
-            return response.status_code, json.loads(text)
-        except ValueError:
-            return response.status_code, shortened(text.decode(errors="replace"))
+            return response.status_code, json.loads(content)
+        except (ValueError, RecursionError):
+            return response.status_code, shortened(content[:10_000].decode(errors="replace"))
 
     def ask(self, method: str, path: str, body: object = None, *, timeout: float = CALL_TIMEOUT) -> Any:
         """Call Label Studio's API and return the answer of a successful call.
 
         Raises:
             LabelStudioAwayError: it can't be reached or has trouble of its own; the same call may succeed later.
+            AnswerTooLargeError: it answers with more than ``max_answer``.
             LabelStudioError: it refuses.
         """
         try:
             status, answer = self.call(method, path, body, timeout=timeout)
+        except BodyTooLargeError as error:
+            raise AnswerTooLargeError(str(error)) from None
         except MediaError as error:
             raise LabelStudioAwayError(str(error)) from None
         if 200 <= status < 300:

@@ -21,7 +21,7 @@ from tenacity import (
     wait_exponential,
 )
 
-from yolo_backend.errors import ConfigError, LabelStudioAwayError, LabelStudioError
+from yolo_backend.errors import AnswerTooLargeError, ConfigError, LabelStudioAwayError, LabelStudioError
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.tasks import Prediction, Task, with_unique_ids
 
@@ -137,7 +137,16 @@ class Project:
                 "filters": {"conjunction": "and", "items": selection.filters},
                 "selectedItems": {"all": False, "included": batch},
             }
-            tasks += self._list(query, {"include": "id,data,total_predictions", "page_size": IDS_PER_QUERY})["tasks"]
+            try:
+                answer = self._list(query, {"include": "id,data,total_predictions", "page_size": IDS_PER_QUERY})
+            except AnswerTooLargeError:
+                if len(batch) == 1:
+                    raise
+                # Tasks with much data, such as pictures.
+                middle = len(batch) // 2
+                tasks += [*self.lacking(selection, batch[:middle]), *self.lacking(selection, batch[middle:])]
+            else:
+                tasks += answer["tasks"]
         return tasks
 
     def _view(self, number: int) -> tuple[list[dict[str, Any]], str]:

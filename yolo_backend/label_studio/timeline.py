@@ -32,7 +32,7 @@ def frame_rate(text: str | None, data: Mapping[str, Any]) -> float:
     """
     try:
         rate = float(parse_value(text or "", data))
-    except (MediaError, TypeError, ValueError):
+    except (MediaError, TypeError, ValueError, OverflowError):
         return DEFAULT_FRAME_RATE
     if not math.isfinite(rate) or rate <= 0:
         return DEFAULT_FRAME_RATE

@@ -128,6 +128,6 @@ class MediaLoader:
                 yield part
             return
         try:
-            yield data_uri.read(source.uri, max_bytes=int(self._settings.max_download_mb * 1e6))
+            yield from data_uri.parts(source.uri, max_bytes=int(self._settings.max_download_mb * 1e6))
         except MediaError as error:
             raise MediaError(f"{source.name}: {error}") from None

@@ -34,7 +34,9 @@ _FROM_ZERO = frozenset({"mov", "matroska"})
 _LEAST_CUT, _LEAST_CUT_PART = 1.0, 0.05
 _LEAST_TAIL = 1.0  # seconds
 _UNKNOWN_RATE = 25
-_UNREADABLE = (av.FFmpegError, OSError)  # the latter if a file points to an offset before its start
+BYTES_PER_PIXEL = 64
+"""The most memory that a video takes for each pixel of a picture: a format may need the sixteen pictures before one."""
+_UNREADABLE = (av.FFmpegError, OSError)  # the latter where a file points to before its start
 _MOST_THREADS = 16
 
 
@@ -66,6 +68,22 @@ class Limits:
     megapixels: float
     frames: int = sys.maxsize
     rate: float = 0
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """How pictures are turned: rows and columns are swapped first, and then flipped."""
+
+    is_quarter: bool = False
+    flips_down: bool = False
+    flips_across: bool = False
+
+    def applied(self, pixels: np.ndarray) -> np.ndarray:
+        """Return (H, W, 3) pixels as they are shown."""
+        if self.is_quarter:
+            pixels = pixels.transpose(1, 0, 2)
+        pixels = pixels[:: -1 if self.flips_down else 1, :: -1 if self.flips_across else 1]
+        return np.ascontiguousarray(pixels)
 
 
 class Video:
@@ -114,8 +132,10 @@ class Video:
             MediaError: the video is damaged or cut off, has no picture, or has more than its limits allow.
         """
         shown: tuple[np.ndarray, float] | None = None
-        seconds = 0.0  # where the last picture ends, by its own duration
-        longest = _LEAST_TAIL  # time that a picture was on screen
+        seconds = 0.0  # where the last picture ends by its own account
+        longest = _LEAST_TAIL  # that a picture was on screen
+        # Of the first picture alone: one that was asked for what is beside its pixels stays in memory for long.
+        turn: _Turn | None = None
         try:
             for number, (start, picture) in enumerate(self._timed(), start=1):
                 self._check_count(number)
@@ -125,7 +145,8 @@ class Video:
                     yield Frame(pixels=shown[0], start=shown[1], end=start)
                 self._check_size(picture.width, picture.height)
                 # The first picture is on screen from the start, even if its time comes later.
-                shown = (_upright(picture), 0.0 if shown is None else start)
+                turn = turn or _turn(picture)
+                shown = (turn.applied(picture.to_ndarray(format="bgr24")), 0.0 if shown is None else start)
                 seconds = start + self._duration(picture)
         except _UNREADABLE as error:
             raise MediaError(f"the video is damaged after {seconds:.1f} s ({_words(error)})") from None
@@ -219,20 +240,19 @@ def read_ahead(items: Generator[Item, None, None], count: int) -> Generator[Item
                 future.cancel()
 
 
-def _upright(picture: av.VideoFrame) -> np.ndarray:
-    """Return (H, W, 3) BGR pixels, rotated and mirrored as the file demands."""
-    pixels = picture.to_ndarray(format="bgr24")
+def _turn(picture: av.VideoFrame) -> _Turn:
+    """Return how a file says that its pictures are turned and mirrored."""
     matrix: Any = picture.side_data.get("DISPLAYMATRIX")
-    if matrix is not None:
-        # It maps (x, y) to (a x + c y, b x + d y), in 1/65536. Browsers follow quarter turns and mirrors only.
-        a, b, _, c, d, *_ = (round(number / 65536) for number in struct.unpack("=9i", bytes(matrix)[:36]))
-        if a == d == 0 and b and c:
-            pixels = pixels.transpose(1, 0, 2)
-            a, d = c, b
-        elif b or c:
-            return pixels
-        pixels = pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    return np.ascontiguousarray(pixels)
+    if matrix is None:
+        return _Turn()
+    # Where (x, y) goes: (a x + c y, b x + d y), in 1/65536. Browsers follow quarter turns and mirrors alone.
+    a, b, _, c, d, *_ = (round(number / 65536) for number in struct.unpack("=9i", bytes(matrix)[:36]))
+    is_quarter = bool(a == d == 0 and b and c)
+    if is_quarter:
+        a, d = c, b
+    elif b or c:
+        return _Turn()
+    return _Turn(is_quarter=is_quarter, flips_down=d < 0, flips_across=a < 0)
 
 
 def _not_a_video(file: BinaryIO, error: Exception) -> str:

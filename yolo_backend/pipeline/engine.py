@@ -31,6 +31,7 @@ from yolo_backend.pipeline.lookahead import as_completed_ahead
 from yolo_backend.pipeline.plan import Plan
 from yolo_backend.pipeline.prepare import LoadedPass, Preparer, least_scale
 from yolo_backend.pipeline.video import observe
+from yolo_backend.private_files import make_directory
 from yolo_backend.settings import Settings, get_settings
 from yolo_backend.tasks import PARTIAL, Prediction, Region, Task, on_page, task_keys, with_unique_ids
 
@@ -311,7 +312,7 @@ class Engine:
     def _plot(self, result: Detections, picture: Picture, name: str) -> None:
         directory = self.settings.model_dir / "debug"
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            make_directory(directory)
             save_plot(result, picture.pixels, directory / re.sub(r"[^\w.-]", "_", name))
         except OSError as error:
             self.preparer.warn_once([f"DEBUG_PLOT: {directory} can't be written: {error}"])

@@ -16,6 +16,7 @@ from gunicorn.glogging import Logger
 
 from yolo_backend.observability.logging import formatter, log_stray_output
 from yolo_backend.observability.request_id import NONE, request_id
+from yolo_backend.private_files import MASK
 from yolo_backend.settings import get_settings
 
 MEMORY = "/dev/shm" if sys.platform == "linux" else None
@@ -37,7 +38,11 @@ class ServiceLogger(Logger):
 
 
 def share_directory() -> None:
-    """Make the directory that the workers share. Called before ``prometheus_client`` is imported, which looks for it then."""
+    """Make the directory that the workers share. Called before ``prometheus_client`` is imported, which looks for it then.
+
+    What libraries write in there, and in ``MODEL_DIR``, is for this user alone from here on.
+    """
+    os.umask(MASK)
     if not os.environ.get(_SHARED):
         os.environ[_SHARED] = tempfile.mkdtemp(prefix=_PREFIX, dir=MEMORY)
 

@@ -9,10 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
 from label_studio_ml.sqlite_cache import write_ahead
+
+from yolo_backend.private_files import make_file
 
 logger = logging.getLogger(__name__)
 
@@ -108,12 +111,13 @@ class Claims:
                 with self._connection as connection:
                     connection.execute("BEGIN IMMEDIATE")
                     return work(connection)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 logger.warning("Workers can't tell each other what they do: %s: %s", self._path, error)
                 return None
 
 
 def _connect(path: str) -> sqlite3.Connection:
+    make_file(Path(path))
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     write_ahead(connection, BUSY_SECONDS)
     connection.execute("PRAGMA synchronous = OFF")

@@ -142,6 +142,13 @@ class Settings(BaseSettings):
         "(Account & Settings). Sent to `LABEL_STUDIO_URL` alone. Not set: the token that Label Studio hands over.",
     )
 
+    max_answer_mb: float = Field(
+        32,
+        gt=0,
+        description="Largest answer of Label Studio's API that is read, in megabytes (10^6 bytes). While it is read it may "
+        "take 24 times as much memory.",
+    )
+
     # Models
     model_root: Path = Field(
         WORKING_DIR / "models",
