@@ -22,8 +22,7 @@ from yolo_backend.inference import ModelStore, WeightsStore
 from yolo_backend.inference.library import available_cores
 from yolo_backend.inference.plot import save_plot
 from yolo_backend.label_studio.client import LabelStudio
-from yolo_backend.label_studio.labeling_config import Source
-from yolo_backend.label_studio.task_data import source_values
+from yolo_backend.label_studio.task_data import Source, source_values
 from yolo_backend.media import MediaLoader, Picture
 from yolo_backend.media.video import Limits, read_ahead
 from yolo_backend.observability.request_id import ThreadPool

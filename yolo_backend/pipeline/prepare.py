@@ -157,7 +157,7 @@ class Preparer:
                 if wrong := incompatibility(control, step, model):
                     reasons.append(wrong)
                     self.warn_once([wrong])
-                    waiting = [*control.companion_controls, *waiting]
+                    waiting = [*(held for held in control.companion_controls if not held.model_skip), *waiting]
                 else:
                     fitting.append(control)
                     self.warn_once(control.problems_with(model.task, model.keypoint_count))
