@@ -12,7 +12,14 @@ import numpy as np
 
 from yolo_backend.controls.attributes import Attribute, attribute, declared_attributes, read_attributes
 from yolo_backend.controls.classes import ClassMap, match_classes
-from yolo_backend.controls.labels import LABEL_ATTRIBUTES, LABELS_TAG, dynamic_labels_problem, labels_of, thresholds_of
+from yolo_backend.controls.labels import (
+    LABEL_ATTRIBUTES,
+    LABELS_TAG,
+    LabelTable,
+    dynamic_labels_problem,
+    labels_of,
+    thresholds_of,
+)
 from yolo_backend.inference.options import PredictOptions
 from yolo_backend.inference.tiling import Tiling
 from yolo_backend.label_studio.fingerprint import with_thresholds
@@ -119,7 +126,8 @@ class Control(ABC):
         values, problems = read_attributes(cls, {**holder.attributes, **tag.attributes}, owner=str(tag))
         if values.get("model_skip"):
             return None, problems
-        table = labels_of(holder)
+        table, unfillable = cls.fillable_labels(holder)
+        problems += unfillable
         if dynamic := dynamic_labels_problem(holder):
             problems.append(dynamic)
             if not table.labels:
@@ -158,6 +166,11 @@ class Control(ABC):
     def label_holder(cls, tag: ControlTag, config: LabelingConfig) -> ControlTag | None:
         """Return the tag that has the labels of ``tag`` in it: this one, or a ``<Labels>`` beside it."""
         return tag if tag.tag == cls.tag else config.first_control(LABELS_TAG, tag.to_name)
+
+    @classmethod
+    def fillable_labels(cls, holder: ControlTag) -> tuple[LabelTable, list[str]]:
+        """Return those labels in a tag that can be filled in, and in words why others can't."""
+        return labels_of(holder), []
 
     @classmethod
     def default_threshold(cls, values: Mapping[str, Any], settings: Settings) -> float:

@@ -32,6 +32,14 @@ class LabelTable:
     labels: tuple[Label, ...]
     thresholds: tuple[float | None, ...]
 
+    def without(self, labels: Sequence[Label]) -> LabelTable:
+        """Return the table without some labels."""
+        if not labels:
+            return self
+        left_out = set(map(id, labels))
+        kept = [index for index, label in enumerate(self.labels) if id(label) not in left_out]
+        return LabelTable(tuple(self.labels[i] for i in kept), tuple(self.thresholds[i] for i in kept))
+
 
 @lru_cache(maxsize=REMEMBERED)
 def labels_of(holder: ControlTag) -> LabelTable:
