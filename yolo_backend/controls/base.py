@@ -62,6 +62,7 @@ class Control(ABC):
         kind: type of its regions, without ``labels``.
         label_attributes: what a ``<Label>`` of this tag may say to the service.
         other_attributes: of the tag, beside those that are declared as fields.
+        revision: part of the model version. Raise it when the same tag and weights give other regions than before.
         name: of the control tag.
         to_name: of the object tag.
         source: where a task has the data of the object tag.
@@ -74,6 +75,7 @@ class Control(ABC):
     shape_tag: ClassVar[str | None] = None
     label_attributes: ClassVar[Mapping[str, Attribute]] = LABEL_ATTRIBUTES
     other_attributes: ClassVar[tuple[str, ...]] = ()
+    revision: ClassVar[int] = 1
     object_tag: ClassVar[str]
     kind: ClassVar[str]
 
@@ -221,6 +223,7 @@ class Control(ABC):
             "valueList" if self.source.pages else "value": self.source.value,
             "labels": with_thresholds((label.fingerprint for label in self.labels), self.label_thresholds),
             **({"labels_name": self.labels_name} if self.labels_name else {}),
+            **({"revision": self.revision} if self.revision > 1 else {}),
             **attributes,
         }
 

@@ -39,6 +39,7 @@ class VideoRectangle(VideoControl):
 
     tag: ClassVar[str] = "VideoRectangle"
     kind: ClassVar[str] = "videorectangle"
+    revision: ClassVar[int] = 2
     yolo_tasks: ClassVar[tuple[str, ...]] = ("detect", "segment", "pose")
 
     tracker_parameters: tuple[tuple[str, Parameter], ...] = ()
@@ -182,6 +183,8 @@ class _Objects(Observer):
         self._editor = control.editor_frames(data)
         self._tracker = Tracker(control.model_tracker, control.all_tracker_parameters)
         self._objects: dict[int, _Track] = {}
+        # What may be objects, by what was seen up to the last frame: one that isn't on the next is none.
+        self._tentative: dict[int, _Track] = {}
 
     def see(self, frame: Frame, result: Detections) -> None:
         sure = result.scores >= self._control.confidence
@@ -189,14 +192,17 @@ class _Objects(Observer):
         boxes = np.column_stack([result.boxes[sure], scores, classes])
         # A picture that the editor steps over is there for the tracker alone.
         shown = self._editor.shown(frame.start, frame.end)
-        for number, index in self._tracker.update(boxes, frame.pixels):
-            track = self._objects.setdefault(number, _Track())
+        tentative: dict[int, _Track] = {}
+        for number, index, is_confirmed in self._tracker.update(boxes, frame.pixels):
+            track = self._objects.get(number) or self._tentative.get(number) or _Track()
+            (self._objects if is_confirmed else tentative)[number] = track
             kind, score = int(classes[index]), float(scores[index])
             track.score_of[kind] = track.score_of.get(kind, 0) + score
             track.seen += 1
             if shown:
                 track.shown.extend((shown[0], shown[-1]))
                 track.boxes.extend(percent[index].tolist())
+        self._tentative = tentative
 
     def regions(self, duration: float) -> Iterator[Region]:
         frames = self._editor.count(duration)

@@ -24,7 +24,7 @@ from yolo_backend.settings import Settings
 PROBLEMS = 100  # of a labeling config that are said
 PROBLEM_LENGTH = 500  # characters
 FINGERPRINT_FORMAT = 1
-"""Part of every model version. Raise it when the same labeling config and weights give other regions than before."""
+"""Part of every model version. Raise it when all tags give other regions than before; one of them has its `revision`."""
 
 
 @dataclass(frozen=True, kw_only=True)
