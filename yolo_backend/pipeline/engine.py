@@ -107,9 +107,9 @@ class Engine:
         self._lock = threading.Lock()
         self.preparer = Preparer(settings, self.weights, self.models)
 
-    def plan(self, labeling_config: str) -> Plan:
+    def plan(self, labeling_config: str, project: str | None = None) -> Plan:
         """Return the plan for a labeling config, made once; its problems are logged once."""
-        return self.preparer.plan(labeling_config)
+        return self.preparer.plan(labeling_config, project)
 
     def model_version(self, plan: Plan) -> str:
         """Return the model version of a plan; no model is loaded for it."""

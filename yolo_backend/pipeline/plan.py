@@ -63,11 +63,13 @@ class Plan:
         controls: in document order.
         passes: the forward passes that they need.
         problems: in words, what in the labeling config can't be used and why.
+        project: whose labeling config it is, for the log; it changes nothing.
     """
 
     controls: tuple[Control, ...]
     passes: tuple[InferencePass, ...]
     problems: tuple[str, ...]
+    project: str | None = None
 
     def model_version(self, weights: WeightsStore) -> str:
         """Return the model version of this plan, without loading a model.
@@ -92,7 +94,7 @@ class Plan:
         return hashlib.sha256(state.encode())
 
 
-def make_plan(xml: str, settings: Settings) -> Plan:
+def make_plan(xml: str, settings: Settings, project: str | None = None) -> Plan:
     """Make the plan for a labeling config. Never fails: what can't be used is left out and named in ``problems``."""
     try:
         limits = Limits(
@@ -100,7 +102,7 @@ def make_plan(xml: str, settings: Settings) -> Plan:
         )
         config = parse_labeling_config(xml, limits)
     except ConfigError as error:
-        return Plan(controls=(), passes=(), problems=(str(error),))
+        return Plan(controls=(), passes=(), problems=(str(error),), project=project)
     controls: list[Control] = []
     problems: list[str] = []
     spelling = SpellingCheck()
@@ -134,7 +136,12 @@ def make_plan(xml: str, settings: Settings) -> Plan:
         problems.append(
             f"the labeling config has no tag that a YOLO model can fill in, with a name and a toName; there are {tags}"
         )
-    return Plan(controls=tuple(controls), passes=tuple(_passes(controls, settings)), problems=listed(problems))
+    return Plan(
+        controls=tuple(controls),
+        passes=tuple(_passes(controls, settings)),
+        problems=listed(problems),
+        project=project,
+    )
 
 
 def listed(problems: Sequence[str]) -> tuple[str, ...]:
