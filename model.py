@@ -38,12 +38,14 @@ class YOLO(LabelStudioMLBase):
     def plan(self) -> Plan:
         """What is to be done for the labeling config."""
         # /versions asks without a project.
-        return self.engine.plan(self.label_config) if self.label_config else Plan(controls=(), passes=(), problems=())
+        if not self.label_config:
+            return Plan(controls=(), passes=(), problems=())
+        return self.engine.plan(self.label_config, self.project_id or None)
 
     def use_label_config(self, label_config: str) -> None:
         """Take the project's labeling config, and load the models that it needs in the background."""
         super().use_label_config(label_config)
-        self.plan = self.engine.plan(label_config)
+        self.plan = self.engine.plan(label_config, self.project_id or None)
         self.dispatcher.notice(self.project_id, self.plan)
         self.dispatcher.warm_up(self.plan)
 

@@ -13,6 +13,7 @@ from label_studio_sdk.converter.brush import decode_rle
 from yolo_backend.controls import ImageControl
 from yolo_backend.controls.boxes import about_corner
 from yolo_backend.controls.polygon_labels import outline
+from yolo_backend.inference import WeightsStore
 from yolo_backend.inference.detections import Detections, Masks, SharedMasks
 from yolo_backend.inference.postprocess import _hulls
 from yolo_backend.inference.preprocess import Letterbox
@@ -418,6 +419,58 @@ def test_choices(probabilities: list[float], attributes: str, expected: list[str
         "value": {"choices": expected},
         "score": pytest.approx(score, abs=1e-3),
     }
+
+
+NESTED = f'<Choice value="Pet">{CHOICES}</Choice><Choice value="Fish"/>'
+
+
+@pytest.mark.parametrize(
+    ("attributes", "inside", "expected"),
+    [
+        ('allowNested="true"', NESTED, [["Pet", "Hund"]]),
+        ('allownested="true" choice="multiple" model_score_threshold="0.2"', NESTED, [["Pet", "Hund"], ["Fish"]]),
+        ('allowNested="true"', '<Choice value="dog"/>', [["dog"]]),
+        ('allowNested="true"', NESTED.replace('value="Pet"', 'value="Pet" alias="pet"'), [["pet", "Hund"]]),
+        # A choice with others in it is ticked where all of those are: no class of a model says that.
+        ('allowNested="true"', NESTED.replace('value="Pet"', 'value="dog"'), [["dog", "Hund"]]),
+    ],
+)
+def test_nested_choices_are_paths(attributes: str, inside: str, expected: list[object]) -> None:
+    (region,) = regions(tag("Choices", attributes, inside), result(probs=[0.05, 0.65, 0.3]))
+    assert region["value"] == {"choices": expected}
+
+
+def test_choices_that_are_not_shown_are_left_out() -> None:
+    xml = tag("Choices", 'allowNested="false"', f'{NESTED}<Choice value="dog"/>')
+    (control,) = make_plan(f'<View><Image name="i" value="$i"/>{xml}</View>', Settings()).controls
+    assert [label.value for label in control.labels] == ["Pet", "Fish", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "inside", "words"),
+    [
+        ("", NESTED, ["label 'Cat' left out: a choice in a choice is not shown", "label 'Hund' left out"]),
+        ('allowNested="true"', NESTED, []),
+        (
+            'allowNested="true"',
+            NESTED.replace('value="Pet"', 'value="Pet" predicted_values="dog"'),
+            ["label 'Pet' left out: it is ticked where all choices in it are"],
+        ),
+    ],
+)
+def test_choices_that_the_editor_would_not_tick_are_named(attributes: str, inside: str, words: list[str]) -> None:
+    problems = problems_of(tag("Choices", attributes, inside))
+    assert len(problems) == len(words)
+    assert all(expected in problem for expected, problem in zip(words, problems, strict=True))
+
+
+def test_nesting_changes_the_version_of_choices() -> None:
+    xml = [
+        f'<View><Image name="i" value="$i"/>{tag("Choices", nested, CHOICES)}</View>'
+        for nested in ("", 'allowNested="true"')
+    ]
+    weights = WeightsStore(Settings())
+    assert len({make_plan(config, Settings()).model_version(weights) for config in xml}) == 2
 
 
 def test_what_is_about_an_item_says_which_though_there_is_but_one() -> None:

@@ -162,6 +162,38 @@ class TestRegions:
             {"frame": 50, "time": 2.0, "x": 54, **common},
         ]
 
+    @pytest.mark.parametrize("tracker", trackers())
+    @pytest.mark.parametrize(
+        ("spans", "expected"),
+        [
+            ([(0, 50)], [(1, 50, True)]),
+            # It comes into view later, and goes.
+            ([(10, 50)], [(11, 50, True)]),
+            ([(10, 30)], [(11, 30, False)]),
+            ([(1, 20)], [(2, 20, False)]),
+            # Away for longer than the tracker waits, it is another object.
+            ([(5, 15), (75, 90)], [(6, 15, False), (76, 90, True)]),
+        ],
+    )
+    def test_an_object_is_there_from_its_first_frame_to_its_last(
+        self, tracker: str, spans: list[tuple[int, int]], expected: list[tuple[int, int, bool]]
+    ) -> None:
+        length = max(50, *(end for _, end in spans))
+        boxes = moving(length, start=20, step=1, top=100)
+        frames = [[box] if any(a <= index < b for a, b in spans) else [] for index, box in enumerate(boxes)]
+        found = []
+        for region in watched(control(config(f'model_tracker="{tracker}"')), frames):
+            keys = region["value"]["sequence"]
+            found.append((keys[0]["frame"], keys[-1]["frame"], keys[-1]["enabled"]))
+        assert found == expected
+
+    @pytest.mark.parametrize("tracker", ["botsort", "bytetrack", "ocsort"])
+    def test_what_is_seen_once_is_no_object(self, tracker: str) -> None:
+        boxes = moving(30, start=20, step=1, top=100)
+        frames = [[boxes[index]] if index in (4, 9, 10, 20) else [] for index in range(30)]
+        (region,) = watched(control(config(f'model_tracker="{tracker}"')), frames)
+        assert [key["frame"] for key in region["value"]["sequence"]] == [10, 11, 21]
+
     @pytest.mark.parametrize("frames", [0, 1, 30])
     def test_nothing_found_is_no_region(self, frames: int) -> None:
         assert watched(control(config()), [[] for _ in range(frames)]) == []

@@ -1,15 +1,21 @@
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 
 from tests.support.scenes import BLANK, Seen, moving, rows
 from yolo_backend.inference.library import ultralytics
-from yolo_backend.inference.tracking import APPEARANCE, Parameter, Tracker, parameters_for, trackers
+from yolo_backend.inference.tracking import APPEARANCE, Parameter, Sighting, Tracker, parameters_for, trackers
 
 
 def followed(name: str, frames: list[list[Seen]], **given: Parameter) -> list[dict[int, int]]:
-    """Per frame the index of each object's box, by the object's number."""
+    """Per frame the index of each object's box, by the object's number, for objects that the tracker is sure of."""
     tracker = Tracker(name, parameters_for(name, given, least_score=0.5))
-    return [dict(tracker.update(rows(*seen), BLANK)) for seen in frames]
+    return [confirmed(tracker.update(rows(*seen), BLANK)) for seen in frames]
+
+
+def confirmed(sightings: Iterable[Sighting]) -> dict[int, int]:
+    return {seen.number: seen.box for seen in sightings if seen.is_confirmed}
 
 
 def test_every_tracker_of_the_library_is_there_with_its_parameters() -> None:
@@ -44,6 +50,16 @@ def test_an_object_that_is_hidden_for_a_moment_keeps_its_number(name: str) -> No
 
 
 @pytest.mark.parametrize("name", trackers())
+@pytest.mark.parametrize("first", [0, 7])
+def test_an_object_is_seen_from_its_first_frame_on(name: str, first: int) -> None:
+    tracker = Tracker(name, parameters_for(name, {}, least_score=0.5))
+    boxes = moving(20, start=10, step=4, top=50)
+    sightings = [tracker.update(rows(*([box] if index >= first else [])), BLANK) for index, box in enumerate(boxes)]
+    assert [[seen.number for seen in frame] for frame in sightings] == [[]] * first + [[1]] * (20 - first)
+    assert sightings[-1][0].is_confirmed
+
+
+@pytest.mark.parametrize("name", trackers())
 def test_nothing_to_follow_is_nothing(name: str) -> None:
     assert followed(name, [[] for _ in range(5)]) == [{}] * 5
 
@@ -57,7 +73,7 @@ def test_videos_at_the_same_time_do_not_touch_each_other(name: str) -> None:
     together: tuple[list[dict[int, int]], list[dict[int, int]]] = [], []
     for pair in zip(one, other, strict=True):
         for tracker, seen, found in zip((first, second), pair, together, strict=True):
-            found.append(dict(tracker.update(rows(*seen), BLANK)))
+            found.append(confirmed(tracker.update(rows(*seen), BLANK)))
     assert together == alone
 
 
@@ -98,11 +114,11 @@ def test_the_cameras_motion_is_taken_out() -> None:
     seen = {}
     for method in ("sparseOptFlow", "none"):
         tracker = Tracker("botsort", parameters_for("botsort", {"gmc_method": method}, least_score=0.5))
-        found = []
+        found: list[int] = []
         for shift in shifts:
             pixels = np.repeat(ground[:400, shift : shift + 400, None], 3, axis=2).copy()
             box = (380 - shift, 100, 420 - shift, 140, 0.9, 0)
-            found += [number for number, _ in tracker.update(rows(box), pixels)]
+            found += confirmed(tracker.update(rows(box), pixels))
         seen[method] = found
     assert seen["sparseOptFlow"] == [1] * len(shifts)
     assert len(seen["none"]) < len(shifts)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from yolo_backend.errors import AbsentMediaError, MediaError
-from yolo_backend.label_studio.labeling_config import Source, parse_labeling_config
-from yolo_backend.label_studio.task_data import MAX_VARIABLES, parse_value, source_values
+from yolo_backend.label_studio.labeling_config import parse_labeling_config
+from yolo_backend.label_studio.task_data import MAX_VARIABLES, Source, parse_value, source_values
 
 DATA: dict[str, Any] = {
     "image": "a.jpg",

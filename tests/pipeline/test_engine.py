@@ -242,6 +242,40 @@ def test_a_problem_of_a_config_is_logged_once(engine: Engine, caplog: pytest.Log
     assert "classes of the model: qr_code, barcode" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("projects", "labels", "times"),
+    [
+        # One project, or none, and one labeling config.
+        ((None, None), ("one", "one"), 1),
+        (("1", "1"), ("two", "two"), 1),
+        # Another project, with the same labeling config or another.
+        (("1", "2"), ("three", "three"), 2),
+        (("1", "2"), ("four", "five"), 2),
+        # The labeling config has changed.
+        (("1", "1"), ("six", "seven"), 2),
+        ((None, None), ("eight", "nine"), 2),
+    ],
+)
+def test_each_project_is_told_what_is_wrong(
+    engine: Engine,
+    caplog: pytest.LogCaptureFixture,
+    projects: tuple[str | None, str | None],
+    labels: tuple[str, str],
+    times: int,
+) -> None:
+    task = {"id": 1, "data": {"image": local("photo-01.jpg")}}
+    for project, label in zip(projects, labels, strict=True):
+        config = CONFIG.replace('value="qr_code"', f'value="{label}" model_colour="red"')
+        for _ in range(2):
+            engine.predict(engine.plan(config, project), [task], NOWHERE)
+    messages = [record.getMessage() for record in caplog.records]
+    for words in ("no class", "classes of the model: qr_code, barcode", "model_colour is not an attribute"):
+        said = [message for message in messages if words in message]
+        assert len(said) == times
+        told = dict.fromkeys(projects) if projects[0] else {}
+        assert all(any(message.startswith(f"Project {project}: ") for message in said) for project in told)
+
+
 def test_weights_of_another_task_are_left_out_once(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     polygons = (
         '<PolygonLabels name="p" toName="image" model_path="demo-detect.pt"><Label value="barcode"/></PolygonLabels>'

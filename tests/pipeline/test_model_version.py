@@ -22,7 +22,7 @@ WHEN_TO_CHANGE = """
 The model version of an example config has changed, and with it that of every user's project: all of their tasks will be
 predicted again, and each gets one more prediction.
 
-That is right if the same config and weights now give other regions (raise FINGERPRINT_FORMAT), or if the bundled weights
+That is right if the same config and weights now give other regions (raise the tag's `revision`), or if the bundled weights
 or the example itself were replaced. It is wrong if code was only moved, renamed, or given an attribute whose default changes
 nothing: then mend `fingerprint`. If it is right, put this into golden_versions.json and a line into CHANGELOG.md:
 """

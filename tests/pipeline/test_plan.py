@@ -80,6 +80,68 @@ def test_a_tag_marked_to_be_skipped_is_left_to_people() -> None:
     assert made.problems == ()
 
 
+@pytest.mark.parametrize(
+    ("tag", "labels", "words"),
+    [
+        (
+            '<RectangleLabels name="t" toName="image" value="$labels"/>',
+            None,
+            '<RectangleLabels name="t">: the labels that value="$labels" brings with each task are not filled in',
+        ),
+        (
+            '<RectangleLabels name="t" toName="image" value="$labels"><Label value="a"/></RectangleLabels>',
+            ["a"],
+            'the labels that value="$labels" brings',
+        ),
+        (
+            '<Labels name="t" toName="image" value="$more"><Label value="a"/></Labels><Polygon name="p" toName="image"/>',
+            ["a"],
+            '<Labels name="t">: the labels that value="$more" brings',
+        ),
+        ('<Choices name="t" toName="image" value="$a.b"/>', None, 'the labels that value="$a.b" brings'),
+        (
+            '<Taxonomy name="t" toName="image" apiUrl="https://host/items"/>',
+            None,
+            'the labels that apiurl="https://host/items" brings',
+        ),
+        (
+            '<Choices name="t" toName="image"><Choice value="$first"/><Choice value="b"/></Choices>',
+            ["b"],
+            "<Choices name=\"t\">, label '$first' left out: each task gives it another name",
+        ),
+        (
+            '<Taxonomy name="t" toName="image"><Choice value="$a"><Choice value="b"/></Choice><Choice value="c"/></Taxonomy>',
+            ["c"],
+            "label 'b' left out: each task gives it another name",
+        ),
+    ],
+)
+def test_labels_that_come_with_the_task_are_named(tag: str, labels: list[str] | None, words: str) -> None:
+    made = plan(tag)
+    assert [[label.value for label in control.labels] for control in made.controls] == (
+        [] if labels is None else [labels]
+    )
+    assert any(words in problem for problem in made.problems)
+
+
+def test_a_label_that_is_shown_with_the_tasks_data_may_have_an_alias() -> None:
+    made = plan('<Choices name="t" toName="image"><Choice value="$shown" alias="a"/></Choices>')
+    assert [label.value for label in made.controls[0].labels] == ["a"]
+    assert made.problems == ()
+
+
+def test_what_several_tags_share_is_said_once() -> None:
+    labels = (
+        '<Labels name="l" toName="image" model_ioo="1"><Label value="a" model_score_threshold="x" predicted_value="b"/>'
+    )
+    made = plan(f'{labels}</Labels><Rectangle name="r" toName="image"/><Polygon name="p" toName="image"/>')
+    assert made.problems == (
+        '<Labels name="l">: model_ioo is not an attribute of this tag; did you mean model_iou?',
+        "<Labels name=\"l\">, label 'a': model_score_threshold='x' is ignored: a number from 0 to 1 is expected",
+        "<Labels name=\"l\">, label 'a': predicted_value is not an attribute of this tag; did you mean predicted_values?",
+    )
+
+
 def test_of_two_tags_of_one_name_the_first_is_filled_in() -> None:
     made = plan(rectangles(), rectangles('model_iou="0.1"'))
     assert made.controls == plan(rectangles()).controls

@@ -15,8 +15,7 @@ from urllib.parse import quote
 from yolo_backend.controls import ImageControl
 from yolo_backend.errors import ConfigError
 from yolo_backend.label_studio.client import LabelStudio
-from yolo_backend.label_studio.labeling_config import Source
-from yolo_backend.label_studio.task_data import is_variable
+from yolo_backend.label_studio.task_data import Source, is_variable
 from yolo_backend.media import Picture
 from yolo_backend.media.sources import LOCAL_FILES
 from yolo_backend.pipeline.engine import Engine

@@ -167,7 +167,7 @@ def explain(settings: Settings, labeling_config: str) -> Iterator[tuple[str, boo
         for companion in control.companion_controls:
             if _fits(engine, control, passes[control.name]):
                 filled_by[companion.name] = control
-            else:
+            elif not companion.model_skip:
                 controls[companion.name], passes[companion.name] = companion, passes[control.name]
     labels_for = {control.labels_name: control for control in plan.controls if control.labels_name}
     for control in plan.controls:
@@ -218,7 +218,8 @@ def _labels(control: Control, names: Mapping[int, str]) -> Iterator[str]:
     if points is not None:
         for point in points:
             of = f" of {', '.join(point.classes)}" if point.classes else ""
-            yield f"{point.label.value}: point {point.model_index}{of}, from a score of {point.threshold:g}"
+            threshold = control.label_thresholds[point.place]
+            yield f"{point.label.value}: point {point.model_index}{of}, from a score of {threshold:g}"
         return
     by_class = control.class_map(names)
     for label, threshold in zip(control.labels, control.label_thresholds, strict=True):

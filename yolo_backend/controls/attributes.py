@@ -6,10 +6,12 @@ import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+MOST_COMPARED = 1000
+"""Attributes of a labeling config, by name, that are looked at for being misspelt."""
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
@@ -47,6 +49,10 @@ class Attribute:
         if not ((self.low is None or number >= self.low) and (self.high is None or number <= self.high)):
             raise ValueError(f"{expected} is expected")
         return number
+
+    def spellings(self, name: str) -> tuple[str, ...]:
+        """Return the names under which the attribute ``name`` may be written, the first of which counts."""
+        return (name, self.alias) if self.alias else (name,)
 
     def range_doc(self) -> str:
         """Return which numbers are accepted, in words; nothing for what is no number."""
@@ -88,41 +94,47 @@ def read_attributes(control: type, attributes: Mapping[str, str], *, owner: str)
     """Read what ``control`` declares from a tag's XML attributes.
 
     Returns:
-        The values that are set and usable, by field name, and a problem in words for each attribute that can't be used
-        or that looks like ours but isn't known. ``owner`` names the tag in them.
+        The values that are set and usable, by field name, and a problem in words for each attribute that can't be used.
+        ``owner`` names the tag in them.
     """
     values: dict[str, Any] = {}
     problems: list[str] = []
-    known: list[str] = []
     for name, declared, _ in declared_attributes(control):
-        spellings = [name] + ([declared.alias] if declared.alias else [])
-        known += spellings
-        spelling = next((s for s in spellings if s in attributes), None)
+        spelling = next((s for s in declared.spellings(name) if s in attributes), None)
         if spelling is None:
             continue
         try:
             values[name] = declared.parse(attributes[spelling])
         except ValueError as error:
             problems.append(f"{owner}: {spelling}={attributes[spelling]!r} is ignored: {error}")
-    return values, problems + unknown_attributes(attributes, known, owner)
+    return values, problems
 
 
-def unknown_attributes(attributes: Iterable[str], known: Sequence[str], owner: str) -> list[str]:
-    """Return a problem in words for each attribute that looks like one of ours but isn't known."""
-    problems = []
-    for name in attributes:
-        if name in known:
-            continue
-        nearest = _nearest(name, tuple(known))
-        if nearest or name.startswith("model_"):
-            hint = f"did you mean {nearest}?" if nearest else f"known are {', '.join(known)}"
-            problems.append(f"{owner}: {name} is not an attribute of this tag; {hint}")
-    return problems
+class SpellingCheck:
+    """Finds attributes of one labeling config that look like one of ours and are none.
 
+    Comparing names is slow, and a labeling config may be full of them: of its names the first `MOST_COMPARED` are.
+    """
 
-@lru_cache(maxsize=1024)
-def _nearest(name: str, known: tuple[str, ...]) -> str | None:
-    return next(iter(difflib.get_close_matches(name, known, 1, cutoff=0.8)), None)
+    def __init__(self) -> None:
+        """Start with no name compared."""
+        self._nearest: dict[tuple[str, tuple[str, ...]], str | None] = {}
+
+    def problems(self, attributes: Iterable[str], known: tuple[str, ...], owner: str) -> Iterator[str]:
+        """Yield a problem in words for each attribute that is not ``known`` but should be; ``owner`` names the tag."""
+        for name in attributes:
+            if name in known:
+                continue
+            nearest = self._look_up(name, known)
+            if nearest or name.startswith("model_"):
+                hint = f"did you mean {nearest}?" if nearest else f"known are {', '.join(known)}"
+                yield f"{owner}: {name} is not an attribute of this tag; {hint}"
+
+    def _look_up(self, name: str, known: tuple[str, ...]) -> str | None:
+        key = (name, known)
+        if key not in self._nearest and len(self._nearest) < MOST_COMPARED:
+            self._nearest[key] = next(iter(difflib.get_close_matches(name, known, 1, cutoff=0.8)), None)
+        return self._nearest.get(key)
 
 
 def attribute_table(control: type, *, only: Sequence[str] | None = None) -> str:
@@ -133,6 +145,6 @@ def attribute_table(control: type, *, only: Sequence[str] | None = None) -> str:
             continue
         shown = declared.default_doc or f"`{str(default).lower() if isinstance(default, bool) else default}`"
         range_doc = declared.range_doc()
-        names = f"`{name}`" + (f" or `{declared.alias}`" if declared.alias else "")
+        names = " or ".join(f"`{spelling}`" for spelling in declared.spellings(name))
         rows.append(f"| {names} | {shown} | {declared.doc}{f' {range_doc}.' if range_doc else ''} |")
     return "\n".join(rows)

@@ -5,22 +5,26 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from yolo_backend.controls.attributes import (
-    Attribute,
-    attribute,
-    declared_attributes,
-    read_attributes,
-    unknown_attributes,
-)
+from yolo_backend.controls.attributes import Attribute, attribute, declared_attributes, read_attributes
 from yolo_backend.controls.classes import ClassMap, match_classes
+from yolo_backend.controls.labels import (
+    LABEL_ATTRIBUTES,
+    LABELS_TAG,
+    LabelTable,
+    dynamic_labels_problem,
+    labels_of,
+    thresholds_of,
+)
 from yolo_backend.inference.options import PredictOptions
 from yolo_backend.inference.tiling import Tiling
-from yolo_backend.label_studio.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag, Source
+from yolo_backend.label_studio.fingerprint import with_thresholds
+from yolo_backend.label_studio.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
+from yolo_backend.label_studio.task_data import Source
 from yolo_backend.tasks import Region
 
 if TYPE_CHECKING:
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made", bound="Control")
 
-LABEL_THRESHOLDS = ("model_score_threshold", "score_threshold")
+CLASS_MAPS = 8  # of a control: it has one model, but its weights may be replaced
 STATED_ELSEWHERE = frozenset({"model_path", "model_score_threshold", "model_skip"})
 """Attributes that act through something else in a fingerprint: the weights, and the threshold of each label."""
 
@@ -57,6 +61,8 @@ class Control(ABC):
         object_tag: what the control tag must be on.
         kind: type of its regions, without ``labels``.
         label_attributes: what a ``<Label>`` of this tag may say to the service.
+        other_attributes: of the tag, beside those that are declared as fields.
+        revision: part of the model version. Raise it when the same tag and weights give other regions than before.
         name: of the control tag.
         to_name: of the object tag.
         source: where a task has the data of the object tag.
@@ -67,7 +73,9 @@ class Control(ABC):
 
     tag: ClassVar[str]
     shape_tag: ClassVar[str | None] = None
-    label_attributes: ClassVar[tuple[str, ...]] = ("predicted_values", *LABEL_THRESHOLDS)
+    label_attributes: ClassVar[Mapping[str, Attribute]] = LABEL_ATTRIBUTES
+    other_attributes: ClassVar[tuple[str, ...]] = ()
+    revision: ClassVar[int] = 1
     object_tag: ClassVar[str]
     kind: ClassVar[str]
 
@@ -113,18 +121,20 @@ class Control(ABC):
         Returns:
             The control, or None if it can't be filled in, and in words what in the tags could not be used.
         """
-        attributes = dict(tag.attributes)
-        labels, labels_name = tag.labels, None
-        if tag.tag != cls.tag:
-            beside = config.first_control("Labels", tag.to_name)
-            if beside is None:
-                return None, [f'{tag} needs a <Labels toName="{tag.to_name}"> beside it, or <{cls.tag}> in its place']
-            attributes = {**beside.attributes, **attributes}
-            labels, labels_name = beside.labels, beside.name
-        values, problems = read_attributes(cls, attributes, owner=str(tag))
+        holder = cls.label_holder(tag, config)
+        if holder is None:
+            instead = f", or <{cls.tag}> in its place" if tag.tag == cls.shape_tag else ""
+            return None, [f'{tag} needs a <{LABELS_TAG} toName="{tag.to_name}"> beside it{instead}']
+        values, problems = read_attributes(cls, {**holder.attributes, **tag.attributes}, owner=str(tag))
         if values.get("model_skip"):
             return None, problems
-        values.setdefault("model_score_threshold", settings.model_score_threshold)
+        table, unfillable = cls.fillable_labels(holder)
+        problems += unfillable
+        if dynamic := dynamic_labels_problem(holder):
+            problems.append(dynamic)
+            if not table.labels:
+                return None, problems
+        values.setdefault("model_score_threshold", cls.default_threshold(values, settings))
         limits = (
             ("model_max_det", settings.max_regions, "MAX_REGIONS"),
             ("model_imgsz", settings.max_imgsz, "MAX_IMGSZ"),
@@ -137,22 +147,37 @@ class Control(ABC):
         if values.get("model_path") and not settings.allow_custom_model_path:
             problems.append(f"{tag}: model_path is ignored, since ALLOW_CUSTOM_MODEL_PATH is false")
             del values["model_path"]
-        declared = cls.__dataclass_fields__["model_score_threshold"].metadata["attribute"]
-        thresholds = []
-        for label in labels:
-            problems += unknown_attributes(label.attributes, cls.label_attributes, f"{tag}, label {label.value!r}")
-            own = label_attribute(label, LABEL_THRESHOLDS, declared, str(tag), problems)
-            thresholds.append(values["model_score_threshold"] if own is None else own)
         control = cls(
             name=tag.name,
             to_name=tag.to_name,
             source=shown.source,
-            labels=labels,
-            label_thresholds=tuple(thresholds),
-            labels_name=labels_name,
+            labels=table.labels,
+            label_thresholds=thresholds_of(table, values["model_score_threshold"]),
+            labels_name=holder.name if tag.tag == cls.shape_tag else None,
             **values,
         )
         return control, problems
+
+    @classmethod
+    def known_attributes(cls) -> tuple[str, ...]:
+        """Return the names of the tag's attributes, in every spelling."""
+        declared = (s for name, declared, _ in declared_attributes(cls) for s in declared.spellings(name))
+        return (*declared, *cls.other_attributes)
+
+    @classmethod
+    def label_holder(cls, tag: ControlTag, config: LabelingConfig) -> ControlTag | None:
+        """Return the tag that has the labels of ``tag`` in it: this one, or a ``<Labels>`` beside it."""
+        return tag if tag.tag == cls.tag else config.first_control(LABELS_TAG, tag.to_name)
+
+    @classmethod
+    def fillable_labels(cls, holder: ControlTag) -> tuple[LabelTable, list[str]]:
+        """Return those labels in a tag that can be filled in, and in words why others can't."""
+        return labels_of(holder), []
+
+    @classmethod
+    def default_threshold(cls, values: Mapping[str, Any], settings: Settings) -> float:
+        """Return the least score where neither tag nor label says one; ``values`` are what the tag says."""
+        return settings.model_score_threshold
 
     def __str__(self) -> str:
         return f'<{self.shape_tag if self.labels_name else self.tag} name="{self.name}">'
@@ -176,7 +201,7 @@ class Control(ABC):
 
     @property
     def companion_controls(self) -> tuple[Control, ...]:
-        """Controls that this one fills in too; they are filled in alone where its weights are no good for it."""
+        """Controls that this one fills in too; where its weights are no good for it, alone, if they aren't left to people."""
         return ()
 
     def fingerprint(self) -> dict[str, Any]:
@@ -196,11 +221,9 @@ class Control(ABC):
             "name": self.name,
             "toName": self.to_name,
             "valueList" if self.source.pages else "value": self.source.value,
-            "labels": [
-                label.fingerprint() | {"threshold": threshold}
-                for label, threshold in zip(self.labels, self.label_thresholds, strict=True)
-            ],
+            "labels": with_thresholds((label.fingerprint for label in self.labels), self.label_thresholds),
             **({"labels_name": self.labels_name} if self.labels_name else {}),
+            **({"revision": self.revision} if self.revision > 1 else {}),
             **attributes,
         }
 
@@ -222,8 +245,18 @@ class Control(ABC):
         return self.class_map(names).problems
 
     def class_map(self, names: Mapping[int, str]) -> ClassMap:
-        """Return which label and threshold each class of a model has in this control."""
-        return _class_map(self, tuple(names.items()))
+        """Return which label and threshold each class of a model has in this control; made once for each model."""
+        key = tuple(names.items())
+        if key not in self._class_maps:
+            if len(self._class_maps) >= CLASS_MAPS:
+                self._class_maps.clear()
+            weights = f" with {self.model_path}" if self.model_path else ""
+            self._class_maps[key] = match_classes(self.labels, self.label_thresholds, names, owner=f"{self}{weights}")
+        return self._class_maps[key]
+
+    @cached_property
+    def _class_maps(self) -> dict[tuple[tuple[int, str], ...], ClassMap]:
+        return {}
 
     def match_labels(
         self, names: Mapping[int, str], classes: Sequence[int] | np.ndarray, scores: np.ndarray
@@ -307,26 +340,3 @@ class ImageControl(Control):
             yield {**common, "from_name": self.name, "type": self.kind, "value": value}
             labelled = {**value, "labels": [found.label.value]}
             yield {**common, "from_name": self.labels_name, "type": "labels", "value": labelled}
-
-
-def label_attribute(
-    label: Label, spellings: Sequence[str], declared: Attribute, owner: str, problems: list[str]
-) -> Any:
-    """Return what a ``<Label>`` says in the first of ``spellings`` that it has; None if it says nothing usable.
-
-    What can't be used is added to ``problems`` in words; ``owner`` names the control tag in them.
-    """
-    for spelling in spellings:
-        if spelling in label.attributes:
-            try:
-                return declared.parse(label.attributes[spelling])
-            except ValueError as error:
-                text = label.attributes[spelling]
-                problems.append(f"{owner}, label {label.value!r}: {spelling}={text!r} is ignored: {error}")
-    return None
-
-
-@lru_cache(maxsize=1024)
-def _class_map(control: Control, names: tuple[tuple[int, str], ...]) -> ClassMap:
-    weights = f" with {control.model_path}" if control.model_path else ""
-    return match_classes(control.labels, control.label_thresholds, dict(names), owner=f"{control}{weights}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from yolo_backend.controls.attributes import attribute
 from yolo_backend.controls.base import Control, ImageControl, LabeledDetection
 from yolo_backend.controls.classes import match_classes
+from yolo_backend.controls.labels import LabelTable, labels_of
 from yolo_backend.inference.options import PredictOptions
 from yolo_backend.label_studio.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
 from yolo_backend.tasks import Region
@@ -91,10 +92,16 @@ class ClassControl(ImageControl):
 
 @dataclass(frozen=True, kw_only=True)
 class Choices(ClassControl):
-    """Fills ``<Choices>`` on an ``<Image>``: the likeliest choice, or with ``choice="multiple"`` all above the threshold."""
+    """Fills ``<Choices>`` on an ``<Image>``: the likeliest choice, or with ``choice="multiple"`` all above the threshold.
+
+    Attributes:
+        nested: Whether choices are in choices; the editor then wants the whole path of each, of those at the top too.
+    """
 
     tag: ClassVar[str] = "Choices"
     kind: ClassVar[str] = "choices"
+
+    nested: bool = False
 
     @classmethod
     def from_tag(
@@ -102,14 +109,41 @@ class Choices(ClassControl):
     ) -> tuple[Control | None, list[str]]:
         """Make the control of a tag."""
         made, problems = super().from_tag(tag, shown, config, settings)
-        if isinstance(made, Choices) and tag.attributes.get("choice") == "multiple":
-            made = made.with_fields({"most": len(tag.labels)})
-        return made, problems
+        if not isinstance(made, Choices):
+            return made, problems
+        most = len(made.labels) if tag.attributes.get("choice") == "multiple" else made.most
+        return made.with_fields({"nested": _is_nested(tag), "most": most}), problems
+
+    @classmethod
+    def fillable_labels(cls, holder: ControlTag) -> tuple[LabelTable, list[str]]:
+        """Return the choices that the editor ticks: those at the top, or with ``allowNested`` those at the ends."""
+        table = labels_of(holder)
+        if not _is_nested(holder):
+            below = [label for label in table.labels if len(label.path) > 1]
+            return table.without(below), [
+                f'{holder}, label {label.value!r} left out: a choice in a choice is not shown without allowNested="true"'
+                for label in below
+            ]
+        branches = {label.path[:-1] for label in holder.labels}
+        above = [label for label in table.labels if label.path in branches]
+        return table.without(above), [
+            f"{holder}, label {label.value!r} left out: it is ticked where all choices in it are; list its classes in theirs"
+            for label in above
+            if "predicted_values" in label.attributes
+        ]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """See `Control.fingerprint`."""
+        return super().fingerprint() | ({"allowNested": True} if self.nested else {})
 
     def regions(self, result: Detections, picture: Picture) -> Iterator[Region]:
-        """Yield what is chosen, if anything is."""
+        """Yield what is chosen, if anything is; nested choices as the path to each."""
         chosen = self.chosen(result)
-        yield from self.whole(chosen, [found.label.value for found in chosen])
+        yield from self.whole(chosen, [list(c.label.path) if self.nested else c.label.value for c in chosen])
+
+
+def _is_nested(tag: ControlTag) -> bool:
+    return tag.attributes.get("allownested", "").lower() == "true"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from yolo_backend.controls.attributes import Attribute, attribute
-from yolo_backend.controls.base import Control, ImageControl, LabeledDetection, label_attribute
+from yolo_backend.controls.attributes import Attribute, attribute, read_attributes
+from yolo_backend.controls.base import Control, ImageControl, LabeledDetection
 from yolo_backend.controls.boxes import upright_boxes
 from yolo_backend.controls.classes import classes_of_the_model
+from yolo_backend.controls.labels import REMEMBERED, label_attribute, labels_of
 from yolo_backend.controls.rectangle_labels import RectangleLabels
 from yolo_backend.label_studio.class_names import folded, spellings
+from yolo_backend.label_studio.fingerprint import around_threshold, with_thresholds
 from yolo_backend.label_studio.labeling_config import ControlTag, Label, LabelingConfig, ObjectTag
 from yolo_backend.tasks import Region
 
@@ -27,24 +30,29 @@ if TYPE_CHECKING:
 class KeyPoint:
     """Which point of which objects a label is for.
 
-    ``model_index`` is the point's number in the model, from 0. ``classes`` are the names of the objects' classes,
-    folded; empty: of any object.
+    Attributes:
+        label: whose point it is.
+        place: of the label among the tag's, from 0.
+        model_index: the point's number in the model, from 0.
+        classes: the names of the objects' classes, folded; empty: of any object.
     """
 
     label: Label
-    threshold: float
+    place: int
     model_index: int
     classes: tuple[str, ...]
 
-    def is_also(self, other: KeyPoint) -> bool:
-        """Tell whether a point of some object is both."""
-        same_object = not self.classes or not other.classes or not set(self.classes).isdisjoint(other.classes)
-        return self.model_index == other.model_index and same_object
+    @cached_property
+    def fingerprint(self) -> tuple[str, str]:
+        """What of the point changes an answer, as JSON around its threshold."""
+        return around_threshold({"value": self.label.value, "index": self.model_index, "of": self.classes})
 
 
 MODEL_INDEX = Attribute(
     kind=int, doc="On a `<Label>`: the number of the point in the model, from 0.", low=0, high=10000
 )
+BOXES_NAME = "{}_bbox"
+"""Name of the rectangle control that holds the objects' boxes of a key point control, even if it is left to people else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +67,7 @@ class KeyPointLabels(ImageControl):
     shape_tag: ClassVar[str] = "KeyPoint"
     kind: ClassVar[str] = "keypoint"
     yolo_tasks: ClassVar[tuple[str, ...]] = ("pose",)
-    label_attributes: ClassVar[tuple[str, ...]] = (*ImageControl.label_attributes, "model_index")
+    label_attributes: ClassVar[Mapping[str, Attribute]] = {**ImageControl.label_attributes, "model_index": MODEL_INDEX}
 
     model_point_threshold: float = attribute(
         0.5,
@@ -81,19 +89,17 @@ class KeyPointLabels(ImageControl):
     ) -> tuple[Control | None, list[str]]:
         """Make the control of a tag, with the rectangle control that holds its objects' boxes."""
         made, problems = super().from_tag(tag, shown, config, settings)
-        if not isinstance(made, KeyPointLabels):
+        holder = cls.label_holder(tag, config)
+        if not isinstance(made, KeyPointLabels) or holder is None:
             return made, problems
-        extra: dict[str, Any] = {"points": tuple(_points(made, problems))}
-        if made.model_add_bboxes:
-            extra["boxes"] = _box_control(made, shown, config, settings)
-        return made.with_fields(extra), problems
+        points, doubles = _points(holder)
+        boxes = _box_control(made, shown, config, settings) if made.model_add_bboxes else None
+        return made.with_fields({"points": points, "boxes": boxes}), [*problems, *doubles]
 
     def fingerprint(self) -> dict[str, Any]:
         """See `Control.fingerprint`."""
-        points = [
-            {"value": point.label.value, "threshold": point.threshold, "index": point.model_index, "of": point.classes}
-            for point in self.points
-        ]
+        thresholds = (self.label_thresholds[point.place] for point in self.points)
+        points = with_thresholds((point.fingerprint for point in self.points), thresholds)
         return super().fingerprint() | {"points": points} | ({"boxes": self.boxes.fingerprint()} if self.boxes else {})
 
     @property
@@ -145,7 +151,7 @@ class KeyPointLabels(ImageControl):
                 if (
                     point.model_index < percent.shape[1]
                     and (not point.classes or name in point.classes)
-                    and score >= point.threshold
+                    and score >= self.label_thresholds[point.place]
                     and sure[index, point.model_index] >= self.model_point_threshold
                 ):
                     points.setdefault(point.model_index, point)
@@ -164,39 +170,71 @@ class KeyPointLabels(ImageControl):
                     yield {**region, **parent}
 
 
-def _points(control: KeyPointLabels, problems: list[str]) -> Iterator[KeyPoint]:
+@lru_cache(maxsize=REMEMBERED)
+def _points(holder: ControlTag) -> tuple[tuple[KeyPoint, ...], tuple[str, ...]]:
+    """Return the points that the labels of a tag are for, and in words which of them several want."""
+    labels = labels_of(holder).labels
     # Where some labels say which point they are, the others are none: the labels of boxes, in a <Labels> for both.
-    by_place = not any("model_index" in label.attributes for label in control.labels)
-    taken: list[KeyPoint] = []
-    for place, (label, threshold) in enumerate(zip(control.labels, control.label_thresholds, strict=True)):
-        index = place if by_place else label_attribute(label, ["model_index"], MODEL_INDEX, str(control), problems)
+    by_place = not any("model_index" in label.attributes for label in labels)
+    points: list[KeyPoint] = []
+    problems: list[str] = []
+    first: dict[int, int] = {}  # the first place that wants a point
+    first_of: dict[tuple[int, str | None], int] = {}  # the same for objects of a class; None: of any
+    for place, label in enumerate(labels):
+        index = place if by_place else label_attribute(label, ["model_index"], MODEL_INDEX)
         if index is None:
             continue
         classes = label.names if "predicted_values" in label.attributes else ()
-        point = KeyPoint(
-            label=label,
-            threshold=threshold,
-            model_index=index,
-            classes=tuple(sorted(set(map(folded, classes)))),
-        )
-        first = next((other for other in taken if other.is_also(point)), None)
-        if first is not None:
-            problems.append(
-                f"{control}, label {label.value!r}: point {index} goes to {first.label.value!r} where both want it"
-            )
-        taken.append(point)
-        yield point
+        point = KeyPoint(label=label, place=place, model_index=index, classes=tuple(sorted(set(map(folded, classes)))))
+        wanted = [(index, name) for name in (*point.classes, None)]
+        before = [first_of[key] for key in wanted if key in first_of]
+        if not point.classes and index in first:
+            before.append(first[index])
+        if before:
+            other = labels[min(before)].value
+            problems.append(f"{holder}, label {label.value!r}: point {index} goes to {other!r} where both want it")
+        first.setdefault(index, place)
+        for name in point.classes or (None,):
+            first_of.setdefault((index, name), place)
+        points.append(point)
+    return tuple(points), tuple(problems)
 
 
 def _box_control(
     points: KeyPointLabels, shown: ObjectTag, config: LabelingConfig, settings: Settings
 ) -> RectangleLabels | None:
-    """Return the rectangle control on the same image that wants upright boxes of no weights of its own, or the same."""
-    for tag in config.controls:
-        if tag.tag in (RectangleLabels.tag, RectangleLabels.shape_tag) and tag.to_name == shown.name:
+    """Return the rectangle control on the same image that holds the boxes of the objects.
+
+    It is the one that is named after the key points (`BOXES_NAME`), or one that wants upright boxes from no weights of its
+    own or the same. Where the first is left to people (``model_skip``), it is filled in with the points alone, and from
+    their thresholds.
+    """
+    named = BOXES_NAME.format(points.name)
+    tags = [
+        tag
+        for tag in config.controls
+        if tag.tag in (RectangleLabels.tag, RectangleLabels.shape_tag) and tag.to_name == shown.name
+    ]
+    for tag in sorted(tags, key=lambda tag: tag.name != named):
+        holder = RectangleLabels.label_holder(tag, config)
+        if holder is None:
+            continue
+        values, _ = read_attributes(RectangleLabels, {**holder.attributes, **tag.attributes}, owner=str(tag))
+        own_weights = values.get("model_path") if settings.allow_custom_model_path else None
+        if values.get("model_skip"):
+            if tag.name == named:
+                return _boxes_of(points, tag, shown, config, settings)
+        elif not values.get("model_obb") and own_weights in (None, points.model_path):
             boxes, _ = RectangleLabels.from_tag(tag, shown, config, settings)
-            if not isinstance(boxes, RectangleLabels) or boxes.model_obb:
-                continue
-            if boxes.model_path in (None, points.model_path):
-                return boxes
+            return boxes if isinstance(boxes, RectangleLabels) else None
     return None
+
+
+def _boxes_of(
+    points: KeyPointLabels, tag: ControlTag, shown: ObjectTag, config: LabelingConfig, settings: Settings
+) -> RectangleLabels | None:
+    """Make the control of a tag that is filled in with key points alone."""
+    threshold = settings.model_copy(update={"model_score_threshold": points.model_score_threshold})
+    filled = replace(tag, attributes={**tag.attributes, "model_skip": "false", "model_obb": "false"})
+    boxes, _ = RectangleLabels.from_tag(filled, shown, config, threshold)
+    return boxes.with_fields({"model_skip": True}) if isinstance(boxes, RectangleLabels) else None

@@ -8,15 +8,25 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from yolo_backend.controls.attributes import attribute
+from yolo_backend.controls.base import Control
 from yolo_backend.controls.observer import Observer
 from yolo_backend.controls.ranges import Ranges
 from yolo_backend.controls.video_control import VideoControl
 from yolo_backend.inference.options import PredictOptions
+from yolo_backend.label_studio.labeling_config import ControlTag, LabelingConfig, ObjectTag
 from yolo_backend.media.video import Frame
 from yolo_backend.tasks import Region
 
 if TYPE_CHECKING:
     from yolo_backend.inference import Detections
+    from yolo_backend.settings import Settings
+
+LEARNING = (
+    "model_trainable",
+    *(f"model_classifier_{name}" for name in ("epochs", "sequence_size", "hidden_size", "num_layers")),
+    *(f"model_classifier_{name}_threshold" for name in ("f1", "accuracy")),
+)
+"""Attributes for a classifier that Label Studio's YOLO example trains from annotations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +39,7 @@ class TimelineLabels(VideoControl):
     tag: ClassVar[str] = "TimelineLabels"
     kind: ClassVar[str] = "timelinelabels"
     yolo_tasks: ClassVar[tuple[str, ...]] = ("classify",)
+    other_attributes: ClassVar[tuple[str, ...]] = LEARNING
 
     model_frame_step: int = attribute(
         1, "Every n-th frame is classified and speaks for those up to the next one.", low=1, high=100_000
@@ -43,6 +54,20 @@ class TimelineLabels(VideoControl):
     model_whole_image: bool = attribute(
         False, "Let the model see the whole picture, padded to a square. Otherwise it sees the square in the middle."
     )
+
+    @classmethod
+    def from_tag(
+        cls, tag: ControlTag, shown: ObjectTag, config: LabelingConfig, settings: Settings
+    ) -> tuple[Control | None, list[str]]:
+        """Make the control of a tag; see `Control.from_tag`."""
+        made, problems = super().from_tag(tag, shown, config, settings)
+        trainable = tag.attributes.get("model_trainable", "false").strip().lower()
+        if made is not None and trainable not in ("false", "0", "no", ""):
+            problems.append(
+                f"{tag}: model_trainable is ignored, since no classifier is trained from annotations here; remove it and "
+                "the model_classifier attributes, and name classes of the model in predicted_values of the labels"
+            )
+        return made, problems
 
     @property
     def options(self) -> PredictOptions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from yolo_backend.controls.attributes import Attribute, attribute
 from yolo_backend.controls.base import Control
 from yolo_backend.controls.boxes import upright_boxes
 from yolo_backend.controls.key_frames import key_frames
+from yolo_backend.controls.labels import LABELS_TAG
 from yolo_backend.controls.observer import Observer
 from yolo_backend.controls.video_control import VideoControl
 from yolo_backend.inference.tracking import APPEARANCE, CAMERA_MOTION, Parameter, Tracker, parameters_for, trackers
@@ -38,6 +39,7 @@ class VideoRectangle(VideoControl):
 
     tag: ClassVar[str] = "VideoRectangle"
     kind: ClassVar[str] = "videorectangle"
+    revision: ClassVar[int] = 2
     yolo_tasks: ClassVar[tuple[str, ...]] = ("detect", "segment", "pose")
 
     tracker_parameters: tuple[tuple[str, Parameter], ...] = ()
@@ -45,7 +47,7 @@ class VideoRectangle(VideoControl):
     model_conf: float | None = attribute(
         None,
         "Boxes below this score are not followed. Lower than `model_score_threshold`, so that an object isn't lost where it "
-        "is hard to see.",
+        "is hard to see; where the tag has no `model_score_threshold`, it is this one's default as well, if it is lower.",
         kind=float,
         low=0,
         high=1,
@@ -72,23 +74,30 @@ class VideoRectangle(VideoControl):
         cls, tag: ControlTag, shown: ObjectTag, config: LabelingConfig, settings: Settings
     ) -> tuple[Control | None, list[str]]:
         """Make the control of a tag; see `Control.from_tag`."""
-        beside = config.first_control("Labels", tag.to_name)
-        if beside is None:
-            return None, [f'{tag} needs a <Labels toName="{tag.to_name}"> beside it']
-        attributes = {**beside.attributes, **tag.attributes}
-        made, problems = super().from_tag(
-            replace(tag, labels=beside.labels, attributes=attributes), shown, config, settings
-        )
+        made, problems = super().from_tag(tag, shown, config, settings)
         if not isinstance(made, VideoRectangle):
             return made, problems
         name = made.model_tracker.removesuffix(".yaml")
         if name not in trackers():
             problems.append(
-                f"{tag}: model_tracker={made.model_tracker!r} is ignored: the installed library has {', '.join(trackers())}"
+                f"{tag}: model_tracker={made.model_tracker!r} is ignored: the installed library has {', '.join(trackers())}; "
+                f"what a file of your own would say can be said with attributes such as {DEFAULT_TRACKER}_track_buffer"
             )
             name = DEFAULT_TRACKER
+        holder = cls.label_holder(tag, config)
+        attributes = {**(holder.attributes if holder else {}), **tag.attributes}
         parameters, unusable = tracker_parameters(attributes, name, owner=str(tag))
         return made.with_fields({"model_tracker": name, "tracker_parameters": parameters}), problems + unusable
+
+    @classmethod
+    def label_holder(cls, tag: ControlTag, config: LabelingConfig) -> ControlTag | None:
+        """Return the ``<Labels>`` beside the tag, which has none in it."""
+        return config.first_control(LABELS_TAG, tag.to_name)
+
+    @classmethod
+    def default_threshold(cls, values: Mapping[str, Any], settings: Settings) -> float:
+        """Return the least score of an object: no more than what its boxes must have to be followed, if the tag says that."""
+        return min(settings.model_score_threshold, values.get("model_conf", 1))
 
     def fingerprint(self) -> dict[str, Any]:
         """See `Control.fingerprint`."""
@@ -174,6 +183,8 @@ class _Objects(Observer):
         self._editor = control.editor_frames(data)
         self._tracker = Tracker(control.model_tracker, control.all_tracker_parameters)
         self._objects: dict[int, _Track] = {}
+        # What may be objects, by what was seen up to the last frame: one that isn't on the next is none.
+        self._tentative: dict[int, _Track] = {}
 
     def see(self, frame: Frame, result: Detections) -> None:
         sure = result.scores >= self._control.confidence
@@ -181,14 +192,17 @@ class _Objects(Observer):
         boxes = np.column_stack([result.boxes[sure], scores, classes])
         # A picture that the editor steps over is there for the tracker alone.
         shown = self._editor.shown(frame.start, frame.end)
-        for number, index in self._tracker.update(boxes, frame.pixels):
-            track = self._objects.setdefault(number, _Track())
+        tentative: dict[int, _Track] = {}
+        for number, index, is_confirmed in self._tracker.update(boxes, frame.pixels):
+            track = self._objects.get(number) or self._tentative.get(number) or _Track()
+            (self._objects if is_confirmed else tentative)[number] = track
             kind, score = int(classes[index]), float(scores[index])
             track.score_of[kind] = track.score_of.get(kind, 0) + score
             track.seen += 1
             if shown:
                 track.shown.extend((shown[0], shown[-1]))
                 track.boxes.extend(percent[index].tolist())
+        self._tentative = tentative
 
     def regions(self, duration: float) -> Iterator[Region]:
         frames = self._editor.count(duration)

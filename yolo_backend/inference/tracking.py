@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -59,6 +59,17 @@ def parameters_for(name: str, given: Mapping[str, Parameter], *, least_score: fl
     return {**parameters, **given, "with_reid": False} if "with_reid" in parameters else {**parameters, **given}
 
 
+class Sighting(NamedTuple):
+    """An object on a frame."""
+
+    number: int
+    """Of the object, from 1."""
+    box: int
+    """Index of its box among those that the model found."""
+    is_confirmed: bool
+    """Whether the tracker takes it for an object by now. One that it doesn't may be one on the next frame, or is gone."""
+
+
 class Tracker:
     """Follows the objects of one video. Not to be shared between videos."""
 
@@ -72,21 +83,22 @@ class Tracker:
         logging.getLogger("ultralytics").addFilter(_not_of_camera_motion)
         self._tracker: Any = TRACKER_MAP[name](args=IterableSimpleNamespace(tracker_type=name, **parameters))
 
-    def update(self, boxes: np.ndarray, pixels: np.ndarray) -> list[tuple[int, int]]:
+    def update(self, boxes: np.ndarray, pixels: np.ndarray) -> list[Sighting]:
         """Follow the objects to the next frame.
 
         Args:
             boxes: (n, 6) what the model found on it: left, top, right, bottom in pixels, score, class.
             pixels: (H, W, 3) uint8, BGR; the camera's motion is found from them.
-
-        Returns:
-            The number of each object that is seen on this frame, from 1, and the index of its box in ``boxes``.
         """
         from ultralytics.engine.results import Boxes
 
-        tracks = self._tracker.update(Boxes(boxes.astype(np.float32), pixels.shape[:2]), pixels)
-        pairs = ((int(row[-4]), int(row[-1])) for row in tracks)
-        return [(track, index) for track, index in pairs if 0 <= index < len(boxes)]
+        self._tracker.update(Boxes(boxes.astype(np.float32), pixels.shape[:2]), pixels)
+        # Its answer leaves out objects that it isn't sure of yet, and with them the frames on which they came into view.
+        return [
+            Sighting(track.track_id, int(track.idx), track.is_activated)
+            for track in self._tracker.tracked_stracks
+            if track.frame_id == self._tracker.frame_id and 0 <= track.idx < len(boxes)
+        ]
 
 
 def _not_of_camera_motion(record: logging.LogRecord) -> bool:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
 
 from yolo_backend.errors import ConfigError
 from yolo_backend.label_studio.class_names import split_names
+from yolo_backend.label_studio.fingerprint import around_threshold
+from yolo_backend.label_studio.task_data import Source, has_variable
 
 LABEL_TAGS = ("Label", "Choice")
 """Tags that name one label of the control tag around them."""
 
 TAGS_WITH_PAGES = ("Image",)
 """Object tags that know ``valueList``; the editor passes over it on others."""
+
+
+NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,29 +32,21 @@ class Label:
         value: As Label Studio stores it: the ``alias`` where there is one.
         names: Of the model's classes that stand for this label: those in ``predicted_values``, else the label's own.
         path: For nested labels the values from the outermost label to this one.
+        varies: Whether each task's data names it, or a label around it, anew.
         attributes: Of the tag.
     """
 
     value: str
     names: tuple[str, ...]
     path: tuple[str, ...] = ()
-    attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
+    varies: bool = False
+    attributes: Mapping[str, str] = field(default_factory=lambda: NO_ATTRIBUTES, compare=False, repr=False)
 
-    def fingerprint(self) -> dict[str, Any]:
-        """Return what of the label changes an answer, ready for JSON."""
+    @cached_property
+    def fingerprint(self) -> tuple[str, str]:
+        """What of the label changes an answer, as JSON around its threshold."""
         nested = {"path": list(self.path)} if len(self.path) > 1 else {}
-        return {"value": self.value, "names": list(self.names), **nested}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where in a task the data of an object tag is.
-
-    ``value`` is as the tag has it, see `task_data.parse_value`; with ``pages`` each item of the list there is a page.
-    """
-
-    value: str
-    pages: bool = False
+        return around_threshold({"value": self.value, "names": list(self.names), **nested})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +70,9 @@ class ObjectTag:
         return f'<{self.tag} name="{self.name}">'
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ControlTag:
-    """A tag that people label with, such as ``<RectangleLabels name="label" toName="image">``.
+    """A tag that people label with, such as ``<RectangleLabels name="label" toName="image">``. Each is only equal to itself.
 
     Attributes:
         tag: such as ``RectangleLabels``.
@@ -90,7 +87,7 @@ class ControlTag:
     name: str
     to_name: str
     labels: tuple[Label, ...]
-    attributes: Mapping[str, str] = field(compare=False, repr=False)
+    attributes: Mapping[str, str] = field(repr=False)
     repeated_on: str | None = None
 
     def __str__(self) -> str:
@@ -116,6 +113,10 @@ class Limits:
     max_config_kb: float = 1000
     max_controls: int = 100
     max_labels: int = 5000
+
+
+MAX_ATTRIBUTES = 200
+"""Attributes of a tag: several times as many as Label Studio and this service know together."""
 
 
 class _DoctypeRefusingBuilder(ElementTree.TreeBuilder):
@@ -199,6 +200,12 @@ def _elements(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, 
 
 def _attributes(element: ElementTree.Element) -> Mapping[str, str]:
     """Return the attributes of a tag as the editor reads them: names in any case, and a tag's text for its ``value``."""
+    if not element.attrib and not element.text:
+        return NO_ATTRIBUTES
+    if len(element.attrib) > MAX_ATTRIBUTES:
+        raise ConfigError(
+            f"the labeling config has a <{element.tag}> with {len(element.attrib)} attributes, more than {MAX_ATTRIBUTES}"
+        )
     attributes = {name.lower(): text for name, text in element.attrib.items()}
     text = (element.text or "").strip()
     if text and not len(element):
@@ -206,17 +213,25 @@ def _attributes(element: ElementTree.Element) -> Mapping[str, str]:
     return MappingProxyType(attributes)
 
 
-def _labels(element: ElementTree.Element, path: tuple[str, ...] = (), *, most_names: int) -> Iterator[Label]:
+def _labels(
+    element: ElementTree.Element, path: tuple[str, ...] = (), *, varies: bool = False, most_names: int
+) -> Iterator[Label]:
     for child in element:
         attributes = _attributes(child)
         if attributes.get("toname"):  # a control tag has its own labels
             continue
-        own_name = attributes.get("value", "")
-        value = attributes.get("alias") or own_name
-        is_label = child.tag in LABEL_TAGS and value != ""
-        here = (*path, value) if is_label else path
-        if is_label:
+        own_name, alias = attributes.get("value", ""), attributes.get("alias")
+        value = alias or own_name
+        below, below_varies = path, varies
+        if child.tag in LABEL_TAGS and value != "":
+            below, below_varies = (*path, value), varies or (not alias and has_variable(own_name))
             listed = attributes.get("predicted_values")
             names = filter(None, [own_name.strip()]) if listed is None else split_names(listed)
-            yield Label(value=value, names=tuple(islice(names, most_names)), path=here, attributes=attributes)
-        yield from _labels(child, here, most_names=most_names)
+            yield Label(
+                value=value,
+                names=tuple(islice(names, most_names)),
+                path=below,
+                varies=below_varies,
+                attributes=attributes,
+            )
+        yield from _labels(child, below, varies=below_varies, most_names=most_names)

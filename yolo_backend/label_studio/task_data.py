@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from yolo_backend.errors import AbsentMediaError, MediaError
-from yolo_backend.label_studio.labeling_config import Source
 from yolo_backend.tasks import Task
 
 MAX_VARIABLES = 16
@@ -20,6 +20,17 @@ _STEP = re.compile(
 )  # what is in brackets, the last may be left open, or plain
 _MOST_DIGITS = 15  # of an index
 _UNDEFINED = object()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where in a task the data of an object tag is.
+
+    ``value`` is as the tag has it, see `parse_value`; with ``pages`` each item of the list there is a page.
+    """
+
+    value: str
+    pages: bool = False
 
 
 def has_variable(value: str) -> bool:

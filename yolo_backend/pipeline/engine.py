@@ -22,8 +22,7 @@ from yolo_backend.inference import ModelStore, WeightsStore
 from yolo_backend.inference.library import available_cores
 from yolo_backend.inference.plot import save_plot
 from yolo_backend.label_studio.client import LabelStudio
-from yolo_backend.label_studio.labeling_config import Source
-from yolo_backend.label_studio.task_data import source_values
+from yolo_backend.label_studio.task_data import Source, source_values
 from yolo_backend.media import MediaLoader, Picture
 from yolo_backend.media.video import Limits, read_ahead
 from yolo_backend.observability.request_id import ThreadPool
@@ -109,9 +108,9 @@ class Engine:
         self._lock = threading.Lock()
         self.preparer = Preparer(settings, self.weights, self.models)
 
-    def plan(self, labeling_config: str) -> Plan:
+    def plan(self, labeling_config: str, project: str | None = None) -> Plan:
         """Return the plan for a labeling config, made once; its problems are logged once."""
-        return self.preparer.plan(labeling_config)
+        return self.preparer.plan(labeling_config, project)
 
     def model_version(self, plan: Plan) -> str:
         """Return the model version of a plan; no model is loaded for it."""

@@ -6,19 +6,25 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePosixPath
+from typing import Any
 
 from yolo_backend.controls import CONTROLS, Control
+from yolo_backend.controls.attributes import SpellingCheck
+from yolo_backend.controls.labels import LABELS_TAG, label_problems
 from yolo_backend.errors import ConfigError
 from yolo_backend.inference.options import ModelSpec, PredictOptions
 from yolo_backend.inference.weights import WeightsStore
-from yolo_backend.label_studio.labeling_config import ControlTag, LabelingConfig, Limits, Source, parse_labeling_config
+from yolo_backend.label_studio.fingerprint import canonical
+from yolo_backend.label_studio.labeling_config import ControlTag, LabelingConfig, Limits, parse_labeling_config
+from yolo_backend.label_studio.task_data import Source
 from yolo_backend.settings import Settings
 
 PROBLEMS = 100  # of a labeling config that are said
 PROBLEM_LENGTH = 500  # characters
 FINGERPRINT_FORMAT = 1
-"""Part of every model version. Raise it when the same labeling config and weights give other regions than before."""
+"""Part of every model version. Raise it when all tags give other regions than before; one of them has its `revision`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +63,13 @@ class Plan:
         controls: in document order.
         passes: the forward passes that they need.
         problems: in words, what in the labeling config can't be used and why.
+        project: whose labeling config it is, for the log; it changes nothing.
     """
 
     controls: tuple[Control, ...]
     passes: tuple[InferencePass, ...]
     problems: tuple[str, ...]
+    project: str | None = None
 
     def model_version(self, weights: WeightsStore) -> str:
         """Return the model version of this plan, without loading a model.
@@ -69,19 +77,24 @@ class Plan:
         The names of the weights and a digest of their content and of everything in the labeling config and the settings
         that changes an answer: another version means that predictions may differ, the same that they don't.
         """
-        weights_of = {control.name: step.model.weights for step in self.passes for control in step.controls}
         names = list(dict.fromkeys(step.model.weights for step in self.passes))
-        state = {
-            "format": FINGERPRINT_FORMAT,
-            "controls": [control.fingerprint() | {"weights": weights_of[control.name]} for control in self.controls],
-            "weights": {name: weights.digest(name) for name in names},
-        }
-        digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+        digest = self._digest.copy()
+        digest.update(json.dumps({name: weights.digest(name) for name in names}, sort_keys=True).encode() + b"}")
         stems = [PurePosixPath(name).stem for name in names]
-        return f"{'+'.join(stems) or 'no-model'}-{digest[:8]}"
+        return f"{'+'.join(stems) or 'no-model'}-{digest.hexdigest()[:8]}"
+
+    @cached_property
+    def _digest(self) -> Any:
+        """The SHA-256 of the version's JSON so far: all but the digests of the weights."""
+        weights_of = {control.name: step.model.weights for step in self.passes for control in step.controls}
+        controls = [
+            canonical(control.fingerprint() | {"weights": weights_of[control.name]}) for control in self.controls
+        ]
+        state = f'{{"controls": [{", ".join(controls)}], "format": {FINGERPRINT_FORMAT}, "weights": '
+        return hashlib.sha256(state.encode())
 
 
-def make_plan(xml: str, settings: Settings) -> Plan:
+def make_plan(xml: str, settings: Settings, project: str | None = None) -> Plan:
     """Make the plan for a labeling config. Never fails: what can't be used is left out and named in ``problems``."""
     try:
         limits = Limits(
@@ -89,17 +102,33 @@ def make_plan(xml: str, settings: Settings) -> Plan:
         )
         config = parse_labeling_config(xml, limits)
     except ConfigError as error:
-        return Plan(controls=(), passes=(), problems=(str(error),))
+        return Plan(controls=(), passes=(), problems=(str(error),), project=project)
     controls: list[Control] = []
     problems: list[str] = []
+    spelling = SpellingCheck()
+    uses: dict[ControlTag, list[type[Control]]] = {}
     for tag in config.controls:
-        control, found = _control(tag, config, settings)
+        kind, reason = _kind(tag, config)
+        if kind is None:
+            problems += reason
+            continue
+        control, found = kind.from_tag(tag, config.objects[tag.to_name], config, settings)
         problems += found
+        problems += spelling.problems(tag.attributes, kind.known_attributes(), str(tag))
+        if (control is not None or found) and (holder := kind.label_holder(tag, config)):
+            uses.setdefault(holder, []).append(kind)
         if control is not None and any(control.name == other.name for other in controls):
             problems.append(f"{tag} left out: another tag has its name")
             continue
         if control is not None:
             controls.append(control)
+    for holder, kinds in uses.items():
+        if holder.tag == LABELS_TAG:
+            known = dict.fromkeys(name for kind in kinds for name in kind.known_attributes())
+            problems += spelling.problems(holder.attributes, tuple(known), str(holder))
+        attributes = {name: declared for kind in kinds for name, declared in kind.label_attributes.items()}
+        problems += label_problems(holder, attributes, spelling)
+    problems = list(dict.fromkeys(problems))
     filled = {held.name for control in controls for held in control.companion_controls}
     controls = [control for control in controls if control.name not in filled]
     if not controls and not problems:
@@ -107,7 +136,12 @@ def make_plan(xml: str, settings: Settings) -> Plan:
         problems.append(
             f"the labeling config has no tag that a YOLO model can fill in, with a name and a toName; there are {tags}"
         )
-    return Plan(controls=tuple(controls), passes=tuple(_passes(controls, settings)), problems=listed(problems))
+    return Plan(
+        controls=tuple(controls),
+        passes=tuple(_passes(controls, settings)),
+        problems=listed(problems),
+        project=project,
+    )
 
 
 def listed(problems: Sequence[str]) -> tuple[str, ...]:
@@ -117,7 +151,8 @@ def listed(problems: Sequence[str]) -> tuple[str, ...]:
     return (*shown, f"and {more} problems more") if more else tuple(shown)
 
 
-def _control(tag: ControlTag, config: LabelingConfig, settings: Settings) -> tuple[Control | None, list[str]]:
+def _kind(tag: ControlTag, config: LabelingConfig) -> tuple[type[Control] | None, list[str]]:
+    """Return which control a tag is; for one that is none of ours None, and in words what is wrong if it should be one."""
     kinds = [kind for kind in CONTROLS if tag.tag in (kind.tag, kind.shape_tag)]
     if not kinds:
         return None, []
@@ -134,7 +169,7 @@ def _control(tag: ControlTag, config: LabelingConfig, settings: Settings) -> tup
         return None, [f"{tag} left out: {shown} shows nothing, it has no value"]
     for kind in kinds:
         if kind.object_tag == shown.tag:
-            return kind.from_tag(tag, shown, config, settings)
+            return kind, []
     return None, [f"{tag} is on <{shown.tag}>; it can be filled in on {', '.join(f'<{k.object_tag}>' for k in kinds)}"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -68,16 +68,16 @@ class Preparer:
         self._models = models
         self._plan = lru_cache(maxsize=MAX_PLANS)(make_plan)
         self._problems: LRUCache[str, tuple[str, ...]] = LRUCache(MAX_REMEMBERED)
-        self._said: LRUCache[str, None] = LRUCache(10 * MAX_REMEMBERED)
+        self._said: LRUCache[tuple[str | None, str | None, str], None] = LRUCache(10 * MAX_REMEMBERED)
         self._lock = threading.Lock()
 
-    def plan(self, labeling_config: str) -> Plan:
-        """Return the plan for a labeling config, made once; its problems are logged once."""
-        plan = self._plan(labeling_config, self._settings)
-        self.warn_once(plan.problems)
-        for step in plan.passes:
-            if self._weights.lacks(step.model.weights):
-                self.warn_once([f"{step}: the weights {step.model} are not there (yet)"])
+    def plan(self, labeling_config: str, project: str | None = None) -> Plan:
+        """Return the plan for a project's labeling config, made once; its problems are logged once for the project."""
+        plan = self._plan(labeling_config, self._settings, project)
+        lacking = [step for step in plan.passes if self._weights.lacks(step.model.weights)]
+        self.warn_once(
+            [*plan.problems, *(f"{step}: the weights {step.model} are not there (yet)" for step in lacking)], plan
+        )
         return plan
 
     def model_version(self, plan: Plan) -> str:
@@ -132,14 +132,18 @@ class Preparer:
         with self._lock:
             return list(self._problems.get(version, plan.problems))
 
-    def warn_once(self, problems: Iterable[str]) -> None:
-        """Log problems that weren't logged yet."""
+    def warn_once(self, problems: Collection[str], plan: Plan | None = None) -> None:
+        """Log problems that weren't logged yet, or not yet for this project and version of a plan."""
+        if not problems:
+            return
+        project, version = (plan.project, self.model_version(plan)) if plan else (None, None)
         for problem in problems:
             with self._lock:
-                said = problem in self._said
-                self._said[problem] = None
+                key = (project, version, problem)
+                said = key in self._said
+                self._said[key] = None
             if not said:
-                logger.warning("%s", problem)
+                logger.warning("%s%s", f"Project {project:.60}: " if project else "", problem)
 
     def _loaded(self, plan: Plan, reasons: list[str]) -> Iterator[tuple[InferencePass, Model]]:
         """Yield the passes of a plan whose weights can be used, with their models; say in words why others can't."""
@@ -156,13 +160,13 @@ class Preparer:
                 control = waiting.pop(0)
                 if wrong := incompatibility(control, step, model):
                     reasons.append(wrong)
-                    self.warn_once([wrong])
-                    waiting = [*control.companion_controls, *waiting]
+                    self.warn_once([wrong], plan)
+                    waiting = [*(held for held in control.companion_controls if not held.model_skip), *waiting]
                 else:
                     fitting.append(control)
-                    self.warn_once(control.problems_with(model.task, model.keypoint_count))
+                    self.warn_once(control.problems_with(model.task, model.keypoint_count), plan)
                 if model.task in control.yolo_tasks:
-                    self.warn_once(listed(control.class_problems(model.names)))
+                    self.warn_once(listed(control.class_problems(model.names)), plan)
             if fitting:
                 yield step.for_controls(fitting), model
 
