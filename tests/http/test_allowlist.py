@@ -57,19 +57,20 @@ def test_who_may_be_asked(text: str, origin: tuple[str, str, int], address: str,
 
 
 @pytest.mark.parametrize(
-    ("label_studio", "origin", "expected"),
+    ("label_studio", "origin", "is_label_studio", "expected"),
     [
-        (None, ("http", "localhost", 8080), "localhost is 127.0.0.1, which is a loopback address, and .*"),
-        (None, ("http", "127.0.0.1", 8080), "127.0.0.1 is a loopback address, .*set LABEL_STUDIO_URL to http://127"),
-        (LABEL_STUDIO, ("https", "ls", 443), "set LABEL_STUDIO_URL to https://ls:443; else add ls:443 to MEDIA_HOSTS"),
-        (LABEL_STUDIO, ("http", "h", 80), "allow it: add h:80 to MEDIA_HOSTS if it may be contacted"),
+        (None, ("http", "localhost", 8080), True, "localhost is 127.0.0.1, which is a loopback address, and .*"),
+        (None, ("http", "127.0.0.1", 8080), True, "127.0.0.1 is a loop.*set LABEL_STUDIO_URL to http://127"),
+        (None, ("http", "h", 8080), False, "allow it: add h:8080 to MEDIA_HOSTS if it may be contacted"),
+        (LABEL_STUDIO, ("https", "ls", 443), True, "set LABEL_STUDIO_URL to https://ls:443; else add ls:443 to MED"),
+        (LABEL_STUDIO, ("http", "ls", 9000), False, "allow it: add ls:9000 to MEDIA_HOSTS if it may be contacted"),
     ],
 )
 def test_a_refusal_names_the_remedy(
-    label_studio: tuple[str, str, int] | None, origin: tuple[str, str, int], expected: str
+    label_studio: tuple[str, str, int] | None, origin: tuple[str, str, int], is_label_studio: bool, expected: str
 ) -> None:
     with pytest.raises(MediaError, match=expected):
-        check(parse_hosts("public", label_studio), origin, "127.0.0.1")
+        check(parse_hosts("public", label_studio), origin, "127.0.0.1", is_label_studio=is_label_studio)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import contextlib
 import io
 import logging
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -543,6 +545,173 @@ def test_what_is_not_found(web: Any) -> None:
     web.reply("/data/local-files/", status=403)
     assert "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true" in client.error("/data/local-files/?d=x.jpg")
     assert client.error(f"{web.other_origin}{PATH}") == f"{web.other_origin}{PATH}: 404 Not Found"
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 500])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("/data/upload/1/photo #1.jpg", "what follows # is not sent to a server: .*write %23"),
+        ("/data/upload/1/#1.jpg?x=1", "what follows # is not sent to a server: .*write %23"),
+        ("{other}/dir/photo#1.jpg", "what follows # is not sent to a server: .*write %23"),
+        ("/data/upload/1/what?.jpg", "what follows [?] is not part of the path: .*write %3F"),
+        ("/data/upload/1/a.b?c.jpeg", "what follows [?] is not part of the path: .*write %3F"),
+        ("{other}/a?b.png", "what follows [?] is not part of the path: .*write %3F"),
+        ("/data/local-files/?d=a/this & that.jpg", "what follows & is not part of the path: .*write %26"),
+        ("/data/local-files/?d=a+b.jpg", "[+] stands for a space here: .*write %2B"),
+        ("/data/local-files/?d=a #1.jpg", "what follows # .*write %23"),
+    ],
+)
+def test_what_means_something_else_in_an_address(web: Any, value: str, expected: str, status: int) -> None:
+    value = value.format(other=web.other_origin)
+    paths = ("photo%20", "", "what", "a.b")
+    for path in ("/dir/photo", "/data/local-files/", "/a", *(f"/data/upload/1/{name}" for name in paths)):
+        web.reply(path, status=status)
+    text = Client(web.url).error(value)
+    assert re.search(f": {status} [^:]*: {expected}", text)
+    assert "LABEL_STUDIO_URL" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "expected"),
+    [
+        ("/data/upload/1/a%20b.jpg", 500, "when the file is gone; if %20 is part of the file's name .*, write %2520"),
+        ("/data/upload/1/50%25.jpg", 500, "when the file is gone; if %25 is part of the file's name .*, write %2525"),
+        ("/data/local-files/?d=a%23b.jpg", 404, "it is not there, .*; if %23 is part of the file's name .* %2523"),
+        ("{other}/a%20b.jpg", 404, "404 Not Found: if %20 is part of the file's name as it stands, write %2520"),
+        ("/data/upload/1/%E7%8C%AB.jpg", 500, "when the file is gone$"),
+        ("{other}/x.jpg?v=1.2", 404, "404 Not Found$"),
+        ("{other}/x?id=%20", 403, "wants credentials, which are sent to LABEL_STUDIO_URL alone$"),
+    ],
+)
+def test_what_may_stand_for_itself(web: Any, value: str, status: int, expected: str) -> None:
+    for path in ("/data/upload/1/a%20b.jpg", "/data/upload/1/50%25.jpg", "/data/upload/1/%E7%8C%AB.jpg", "/x"):
+        web.reply(path, status=status)
+    assert re.search(expected, Client(web.url).error(value.format(other=web.other_origin)))
+
+
+@pytest.mark.parametrize(
+    "value", ["{web}/data/upload/1/x.jpg", "{web}/dir/x.jpg", "{web}:1/x.jpg", "http://ls.invalid/x.jpg"]
+)
+@pytest.mark.parametrize(
+    "reply",
+    [{"status": 404}, {"body": b"<!doctype html><title>Not here</title>"}, {"status": 302, "Location": "/gone"}],
+)
+def test_a_server_that_the_task_or_a_template_names(web: Any, value: str, reply: dict[str, Any]) -> None:
+    """That is wrong there, and not in LABEL_STUDIO_URL."""
+    for path in ("/data/upload/1/x.jpg", "/dir/x.jpg"):
+        web.reply(path, **reply)
+    text = Client(web.url).error(value.format(web=web.url))
+    assert "LABEL_STUDIO_URL" not in text
+
+
+def test_another_name_of_label_studio_in_a_template(web: Any) -> None:
+    web.reply(PATH, status=401)
+    text = Client(web.url).error(f"{web.other_origin}{PATH}")
+    assert text.endswith("; if it is Label Studio by another name, leave the server out of the address: /data/…")
+
+
+def test_a_server_of_a_template_that_may_not_be_contacted(web: Any, make_web: Any) -> None:
+    client = Client(web.url, media_hosts="public")
+    text = client.error(f"{make_web().url}/dir/x.jpg")
+    assert "127.0.0.1 is a loopback address, and MEDIA_HOSTS doesn't allow it: add 127.0.0.1:" in text
+    assert "LABEL_STUDIO_URL" not in text
+
+
+# Signed addresses
+
+NOW = datetime.now(timezone.utc)
+PAST, FUTURE = NOW - timedelta(days=2), NOW + timedelta(days=2)
+S3_EXPIRED = (
+    b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Request has expired</Message>'
+    b"<X-Amz-Expires>60</X-Amz-Expires><AWSAccessKeyId>AKIASECRET</AWSAccessKeyId></Error>"
+)
+
+
+def signed(vendor: str, end: datetime) -> str:
+    """The query of an address that is signed until a moment."""
+    begun, seconds = f"{end - timedelta(hours=1):%Y%m%dT%H%M%SZ}", int(end.timestamp())
+    return {
+        "S3": f"X-Amz-Date={begun}&X-Amz-Expires=3600&X-Amz-Signature=secret",
+        "Google": f"X-Goog-Date={begun}&X-Goog-Expires=3600&X-Goog-Signature=secret",
+        "S3 before": f"AWSAccessKeyId=AKIASECRET&Expires={seconds}&Signature=secret",
+        "CloudFront": f"Expires={seconds}&Signature=secret&Key-Pair-Id=K1",
+        "Azure": f"sv=2022-11-02&se={end:%Y-%m-%dT%H:%M:%SZ}&sr=b&sp=r&sig=secret",
+        "Tencent": f"q-sign-algorithm=sha1&q-sign-time=1;{seconds}&q-signature=secret",
+        "Alibaba": f"x-oss-date={begun}&x-oss-expires=3600&x-oss-signature=secret",
+    }[vendor]
+
+
+VENDORS = ["S3", "Google", "S3 before", "CloudFront", "Azure", "Tencent", "Alibaba"]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("status", [400, 401, 403, 410])
+@pytest.mark.parametrize("where", ["{web}", "{other}"], ids=["on Label Studio's own address", "elsewhere"])
+def test_a_signed_address_that_has_expired(web: Any, vendor: str, status: int, where: str) -> None:
+    web.reply("/bucket/x.jpg", S3_EXPIRED, status=status, Content_Type="application/xml")
+    server = where.format(web=web.url, other=web.other_origin)
+    text = Client(web.url).error(f"{server}/bucket/x.jpg?{signed(vendor, PAST)}")
+    assert text.startswith(f"{server}/bucket/x.jpg: {status} ")
+    assert (
+        f" (AccessDenied: Request has expired): the address in the task was signed, and expired on {PAST:%Y-%m-%d %H:%M} UTC"
+        in text
+    )
+    assert "API_KEY" not in text
+    assert "secret" not in text.lower()
+    assert {header for _, header in tokens(web)} == {None}, "it opens by itself"
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_signed_address_that_is_refused(web: Any, vendor: str) -> None:
+    web.reply(
+        "/bucket/x.jpg",
+        b"<Error><Code>SignatureDoesNotMatch</Code></Error>",
+        status=403,
+        Content_Type="text/xml; charset=utf-8",
+    )
+    text = Client(web.url).error(f"{web.url}/bucket/x.jpg?{signed(vendor, FUTURE)}")
+    assert " (SignatureDoesNotMatch): the address in the task is signed, and its server refuses it: import" in text
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("end", [PAST, FUTURE])
+def test_a_signed_address_that_label_studio_leads_to(web: Any, make_web: Any, vendor: str, end: datetime) -> None:
+    storage = make_web()
+    storage.reply("/x.jpg", S3_EXPIRED, status=403, Content_Type="application/xml")
+    web.reply("/tasks/3/resolve/", status=302, Location=f"{storage.url}/x.jpg?{signed(vendor, end)}")
+    text = Client(web.url).error("s3://bucket/x.jpg")
+    assert (
+        f"s3://bucket/x.jpg: {storage.url}/x.jpg: 403 Forbidden (AccessDenied: Request has expired): Label Studio has"
+        in text
+    )
+    assert "clock of Label Studio's machine" in text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "X-Amz-Signature=1",
+        "X-Amz-Date=x&X-Amz-Expires=y&X-Amz-Signature=1",
+        "Expires=never&Signature=1",
+        "Expires=99999999999999999999&Signature=1",
+        "se=soon&sig=1",
+        "X-Amz-Date=20260101T000000Z&X-Amz-Expires=99999999999999999999&X-Amz-Signature=1",
+        "q-signature=1",
+    ],
+)
+def test_a_signature_whose_end_cannot_be_told(web: Any, query: str) -> None:
+    web.reply("/x.jpg", status=403)
+    assert "403 Forbidden: the address in the task is signed, and its server refuses it" in Client(None).error(
+        f"{web.url}/x.jpg?{query}"
+    )
+
+
+@pytest.mark.parametrize("query", ["", "Signature=1", "sig=1", "Expires=1", "X-Amz-Expires=1"])
+def test_an_address_that_is_not_signed(web: Any, query: str) -> None:
+    web.reply("/x.jpg", status=403)
+    assert "403 Forbidden: LABEL_STUDIO_API_KEY was refused" in Client(web.url).error(f"{web.url}/x.jpg?{query}")
+    assert tokens(web)[0] == ("/x.jpg", TOKEN)
 
 
 def test_token_that_was_handed_over_and_refused(web: Any) -> None:

@@ -19,13 +19,14 @@ _SPECIAL = tuple(
 )
 
 
-def check(hosts: Hosts, origin: Origin, address: str) -> None:
+def check(hosts: Hosts, origin: Origin, address: str, *, is_label_studio: bool = False) -> None:
     """Check the address of a server before it is contacted.
 
     Args:
         hosts: The servers that may be contacted.
         origin: Of the server.
         address: IPv4 or IPv6, in any notation of a resolver.
+        is_label_studio: whether it is contacted as Label Studio's address.
 
     Raises:
         MediaError: it may not be contacted; what the operator can do about it.
@@ -37,15 +38,15 @@ def check(hosts: Hosts, origin: Origin, address: str) -> None:
         return
     if any(port in (None, origin[2]) and effective in network for network, port in hosts.networks):
         return
-    raise MediaError(_refusal(hosts, origin, effective))
+    raise MediaError(_refusal(origin, effective, is_label_studio=is_label_studio))
 
 
-def _refusal(hosts: Hosts, origin: Origin, address: Address) -> str:
+def _refusal(origin: Origin, address: Address, *, is_label_studio: bool) -> str:
     scheme, host, port = origin
     at = host if host == str(address) else f"{host} is {address}, which"
     shown = f"[{host}]" if ":" in host else host
     remedy = f"add {shown}:{port} to MEDIA_HOSTS if it may be contacted"
-    if hosts.label_studio is None or hosts.label_studio[1] == host:
+    if is_label_studio:
         remedy = f"if this is your Label Studio, set LABEL_STUDIO_URL to {scheme}://{shown}:{port}; else {remedy}"
     return f"{at} is {describe_address(address)}, and MEDIA_HOSTS doesn't allow it: {remedy}"
 

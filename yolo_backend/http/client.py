@@ -82,6 +82,7 @@ def send(
     deadline: float,
     json: object = None,
     idempotent: bool = True,
+    is_label_studio: bool = False,
 ) -> requests.Response:
     """Send a request and return the response with its body unread; redirects are left to the caller.
 
@@ -95,6 +96,7 @@ def send(
         deadline: ``time.monotonic()`` by which the whole answer, headers and body, must have arrived.
         json: The body, to be sent as JSON.
         idempotent: The request may be sent again if a kept connection breaks: it does no harm if it is carried out twice.
+        is_label_studio: The server is contacted as Label Studio, which a refusal then speaks of.
 
     Raises:
         MediaError: no answer, or the server may not be contacted; the reason in words.
@@ -110,6 +112,7 @@ def send(
         if remaining <= 0:
             raise MediaError(f"{redacted(url)}: took longer than DOWNLOAD_TIMEOUT allows")
         current_request.deadline, current_request.hosts, current_request.origin = deadline, hosts, origin(bare)
+        current_request.is_label_studio = is_label_studio
         try:
             return session_for(hosts).request(
                 method,

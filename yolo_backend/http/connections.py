@@ -23,7 +23,7 @@ from yolo_backend.settings.hosts import DEFAULT_PORTS, Hosts, Origin
 
 CONNECTIONS_PER_HOST = 64
 current_request = threading.local()
-"""The deadline, allowed hosts and origin of the request that this thread is sending."""
+"""The deadline, allowed hosts and origin of the request that this thread is sending, and whether that is Label Studio."""
 
 
 class NoAuth(AuthBase):
@@ -89,6 +89,11 @@ class _TimedResponse(http.client.HTTPResponse):
         super().__init__(_TimedFiles(sock), *args, **kwargs)  # type: ignore[arg-type]  # no more of it is used
 
 
+def _check(address: str) -> None:
+    request = current_request
+    check(request.hosts, request.origin, address, is_label_studio=request.is_label_studio)
+
+
 def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
     """Connect to the first address of a server that is allowed and answers, within the deadline of the request."""
     host, port = connection._dns_host, connection.port
@@ -102,7 +107,7 @@ def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
         try:
             # A proxy was named by the operator; the adapter checks the server behind it.
             if connection.proxy is None:
-                check(current_request.hosts, current_request.origin, address)
+                _check(address)
             remaining = current_request.deadline - time.monotonic()
             if remaining <= 0:
                 raise TimeoutError
@@ -176,4 +181,4 @@ def _check_behind_proxy(hosts: Hosts, origin: Origin) -> None:
             f"the proxy would connect to {host}, whose address can't be checked here: add {host} to MEDIA_HOSTS"
         ) from None
     for address in resolved:
-        check(hosts, origin, address)
+        _check(address)

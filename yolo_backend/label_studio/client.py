@@ -144,6 +144,7 @@ class LabelStudio:
             deadline=deadline,
             json=body,
             idempotent=method == "GET",
+            is_label_studio=True,
         )
         response = request(headers=headers)
         if response.status_code == 401 and (renewed := self.renewed(headers)):

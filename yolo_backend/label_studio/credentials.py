@@ -115,6 +115,7 @@ class _Exchange:
             hosts=self._hosts,
             headers={},
             json={"refresh": self._refresh},
+            is_label_studio=True,
             connect_timeout=connect_timeout,
             deadline=deadline,
         ) as response:

@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
@@ -14,10 +14,12 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from yolo_backend.errors import MediaError
-from yolo_backend.http.client import CHUNK, canonical, chunks, redacted, send, shortened
+from yolo_backend.http.client import CHUNK, canonical, chunks, redacted, send
 from yolo_backend.media.beneath import open_beneath
 from yolo_backend.media.formats import is_web_page
-from yolo_backend.media.sources import OnDisk, Remote, is_local_files
+from yolo_backend.media.refusals import refusal, web_page
+from yolo_backend.media.signed import signature
+from yolo_backend.media.sources import OnDisk, Remote
 from yolo_backend.settings import Settings
 from yolo_backend.settings.hosts import origin
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from yolo_backend.label_studio.client import LabelStudio
 
 MAX_REDIRECTS = 5
+START = 4096  # bytes
 
 
 def stream(source: Remote | OnDisk, *, label_studio: LabelStudio, settings: Settings) -> Iterator[bytes]:
@@ -81,8 +84,7 @@ def _from_server(source: Remote, label_studio: LabelStudio, settings: Settings) 
         at_start = True
         for part in chunks(response):
             if at_start and is_web_page(part):
-                hint = "; is LABEL_STUDIO_URL right, with its sub-path?" if label_studio.owns(response.url) else ""
-                raise MediaError(f"{source.name}: answered with a web page, not an image or video{hint}")
+                raise MediaError(web_page(source, response.url, label_studio))
             at_start = False
             yield part
 
@@ -95,8 +97,12 @@ def _answer(source: Remote, label_studio: LabelStudio, settings: Settings) -> re
     for _ in range(MAX_REDIRECTS + 1):
         # After a redirect to another server Label Studio gets no token either: that server would choose what it opens.
         trusted = trusted and label_studio.owns(url)
-        headers = label_studio.headers_for(url) if trusted else {}
-        response = get(url, headers=headers)
+        # What an address is signed for opens it; storages refuse a second proof.
+        headers = label_studio.headers_for(url) if trusted and signature(url) is None else {}
+        # Where it leads to on its own host may be its new address, and where none is known any may be its.
+        moved = label_studio.owns(source.url) and origin(url)[1] == origin(source.url)[1]
+        may_be_label_studio = moved or label_studio.url is None or label_studio.owns(url)
+        response = get(url, headers=headers, is_label_studio=may_be_label_studio)
         if response.status_code == 401 and (renewed := label_studio.renewed(headers)):
             response.close()
             response = get(url, headers=renewed)
@@ -106,9 +112,22 @@ def _answer(source: Remote, label_studio: LabelStudio, settings: Settings) -> re
             continue
         if 200 <= response.status_code < 300:
             return response
-        response.close()
-        raise MediaError(_refusal(response, source, url, label_studio, trusted=trusted))
+        with response:
+            start = _start(response)
+        raise MediaError(
+            refusal(response.status_code, response.reason or "", start, source, url, label_studio, trusted=trusted)
+        )
     raise MediaError(f"{source.name}: more than {MAX_REDIRECTS} redirects")
+
+
+def _start(response: requests.Response) -> bytes:
+    """Return the beginning of the XML in which storages say why there is no file; empty for any other answer."""
+    if "xml" not in response.headers.get("Content-Type", ""):
+        return b""
+    with suppress(MediaError):
+        for part in chunks(response):
+            return part[:START]
+    return b""
 
 
 def _target(response: requests.Response, url: str) -> str:
@@ -122,29 +141,3 @@ def _target(response: requests.Response, url: str) -> str:
     except MediaError:
         scheme = urlsplit(location).scheme if target else ""
         raise MediaError(f"{redacted(url)}: redirects to {scheme or 'no'} address that can't be opened") from None
-
-
-def _refusal(response: requests.Response, source: Remote, url: str, label_studio: LabelStudio, *, trusted: bool) -> str:
-    status = shortened(f"{response.status_code} {response.reason}".strip())
-    redirected = url != source.url
-    text = f"{source.name}: {redacted(url)}: {status}" if redirected else f"{source.name}: {status}"
-    if trusted and is_local_files(url) and response.status_code in (403, 404):
-        if response.status_code == 403:
-            return f"{text}: Label Studio opens local files if it is started with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true"
-        return f"{text}: it is not there, or in no local-files storage of a project that the token's user may see"
-    if response.status_code in (401, 403):
-        if trusted:
-            return f"{text}: {label_studio.advice()}"
-        if not redirected:
-            return f"{text}: this server wants credentials, which are sent to LABEL_STUDIO_URL alone"
-        if label_studio.owns(source.url) and origin(url)[1] == origin(source.url)[1]:
-            return f"{text}: Label Studio redirects to this address: set LABEL_STUDIO_URL to it"
-    if response.status_code == 404 and trusted and not redirected:
-        path = urlsplit(url).path
-        if path.endswith("/resolve/"):
-            return f"{text}: no cloud storage of its project in Label Studio opens it"
-        if "/data/upload/" in path:  # the status for a file that is gone is 500
-            return f"{text}: no uploads at this address: is LABEL_STUDIO_URL right, with its sub-path?"
-    if response.status_code == 500 and trusted:
-        return f"{text}: Label Studio answers so when the file is gone"
-    return text

@@ -22,15 +22,19 @@ _USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?(//)?[^/?#]*@")
 
 @dataclass(frozen=True, kw_only=True)
 class Remote:
-    """A file to fetch by HTTP.
+    """A file that is fetched by HTTP.
 
     Attributes:
         url: Its address.
-        name: For messages, without query and credentials.
+        name: For messages: without query and credentials.
+        written: The address as the task has it, to tell characters that mean something else in addresses.
+        is_path: Whether the task names no server, so that Label Studio's is asked.
     """
 
     url: str = field(repr=False)
     name: str
+    written: str = field(default="", repr=False)
+    is_path: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +90,7 @@ def locate(value: object, *, task_id: object, label_studio: LabelStudio, documen
         url = canonical(value)
         if label_studio.owns(url) and (file := _local_file(url, label_studio, document_root)):
             return file
-        return Remote(url=url, name=_name(url))
+        return Remote(url=url, name=_name(url), written=value)
     if scheme in CLOUD_SCHEMES:
         return Remote(url=label_studio.resolve_address(value, task_id=task_id), name=redacted(value))
     if len(scheme) > 1:  # one letter is a drive
@@ -99,7 +103,7 @@ def locate(value: object, *, task_id: object, label_studio: LabelStudio, documen
     url = label_studio.address(value) if label_studio.url or not is_local_files(value) else value
     if file := _local_file(url, label_studio, document_root):
         return file
-    return Remote(url=label_studio.address(value), name=_name(url))
+    return Remote(url=label_studio.address(value), name=_name(url), written=value, is_path=True)
 
 
 def is_local_files(url: str) -> bool:
