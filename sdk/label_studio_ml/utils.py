@@ -3,11 +3,12 @@
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cachetools import LRUCache
-from PIL import Image, ImageOps
+from PIL import Image
 
 DATA_UNDEFINED_NAME = "$undefined$"
 """The key under which Label Studio keeps an imported file's URL while no labeling config names one."""
@@ -16,9 +17,16 @@ _URL = re.compile(r"(https?://|s3://|gs://|azure-blob://|/?data/(upload|local-fi
 
 
 def get_image_size(filepath: str | Path) -> tuple[int, int]:
-    """Return width and height in pixels, as a browser shows the image: after its EXIF orientation."""
+    """Return width and height in pixels, as a browser shows the image: after its EXIF orientation.
+
+    Browsers ignore EXIF in WebP; of a TIFF, Pillow has swapped the sides already.
+    """
     with Image.open(filepath) as image:
-        return ImageOps.exif_transpose(image).size if image.getexif().get(0x0112, 1) > 4 else image.size
+        exif = Image.Exif()
+        if image.format in ("JPEG", "MPO", "PNG", "AVIF") and (block := image.info.get("exif")):
+            with suppress(Exception):  # of many kinds, for a damaged block, which browsers ignore
+                exif.load(block)
+        return image.size[::-1] if exif.get(0x0112) in (5, 6, 7, 8) else image.size
 
 
 def get_single_tag_keys(

@@ -168,6 +168,22 @@ def test_get_image_size(tmp_path: Path, orientation: int | None, size: tuple[int
     assert utils.get_image_size(str(tmp_path / "image.jpg")) == size
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("pillow_format", ["JPEG", "MPO", "PNG", "AVIF", "TIFF", "WEBP"])
+def test_sizes_of_all_formats(tmp_path: Path, pillow_format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (30, 20)).save(tmp_path / "image", pillow_format, exif=exif)
+    expected = (20, 30) if orientation > 4 and pillow_format != "WEBP" else (30, 20)
+    assert utils.get_image_size(tmp_path / "image") == expected
+
+
+@pytest.mark.parametrize("block", [b"", b"Exif\0\0garbage"])
+def test_size_with_a_damaged_block(tmp_path: Path, block: bytes) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "image.jpg", exif=block)
+    assert utils.get_image_size(tmp_path / "image.jpg") == (30, 20)
+
+
 def test_the_lru_cache_forgets_what_was_used_the_longest_ago() -> None:
     cache = InMemoryLRUDictCache(capacity=2)
     assert cache.get("a") is None

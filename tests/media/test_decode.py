@@ -300,6 +300,15 @@ def test_more_pixels_than_pillow_would_allow() -> None:
         decode(png_header(10_000, 9_500), max_megapixels=100)
 
 
+def test_a_jpeg_of_very_many_scans() -> None:
+    """A few bytes each, which go over all pixels."""
+    data = saved(Image.new("L", (64, 64)), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    assert rgb(data[:-2] + last * 100 + data[-2:]).shape == (64, 64, 3)
+    with pytest.raises(MediaError, match=r"the JPEG has 30[0-9] scans, more than"):
+        decode(data[:-2] + last * 300 + data[-2:], max_megapixels=1)
+
+
 @pytest.mark.parametrize("pillow_format", ["WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
 def test_truncated(pillow_format: str, part: float) -> None:

@@ -16,6 +16,7 @@ _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _NOT_FOR_PIXELS = frozenset({*range(0xE0, 0xF0), 0xFE}) - {_APP0, _APP14}  # applications' own, and comments
 _ALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})  # markers without a length
 _MOST_SEGMENTS = 10_000  # that are read: a file with nothing but segments would take minutes
+_MOST_SCANS = 200  # of a progressive one, usually ten: each goes over all pixels, and a file of 1 MB may have thousands
 # In compressed pixels FF stands only before 00 or a restart marker.
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 _EXIF = b"Exif\0"
@@ -60,7 +61,7 @@ def read(data: bytes) -> JPEG:
     """Read the header of a JPEG.
 
     Raises:
-        MediaError: it has none.
+        MediaError: it has none, or a progressive one has very many scans.
     """
     exif: bytes | None = None
     frame: _Segment | None = None
@@ -73,10 +74,13 @@ def read(data: bytes) -> JPEG:
             exif = data[segment.payload + len(_EXIF) + 1 : segment.end]
     if frame is None or frame.end > len(data) or frame.end < frame.payload + 6:
         raise MediaError("the JPEG is damaged or incomplete (its header can't be read)")
+    is_progressive = frame.marker in _PROGRESSIVE
+    if is_progressive and (scans := data.count(bytes((0xFF, _START_OF_SCAN)))) > _MOST_SCANS:
+        raise MediaError(
+            f"the JPEG has {scans} scans, more than any camera or program writes ({_MOST_SCANS} are decoded)"
+        )
     height, width, components = struct.unpack_from(">xHHB", data, frame.payload)
-    return JPEG(
-        width=width, height=height, components=components, is_progressive=frame.marker in _PROGRESSIVE, exif=exif
-    )
+    return JPEG(width=width, height=height, components=components, is_progressive=is_progressive, exif=exif)
 
 
 def minimal_jpeg(data: bytes) -> bytes:
