@@ -164,6 +164,16 @@ def test_mounted_file_that_is_replaced_after_it_was_found(
         pass
 
 
+@pytest.mark.parametrize(
+    "parts", [(), ("",), ("..",), ("a", "..", "..", "x"), ("/etc/passwd",), ("a/../../x",), (".",)]
+)
+def test_names_that_would_lead_out(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    (tmp_path / "root" / "a").mkdir(parents=True)
+    (tmp_path / "x").write_bytes(BODY)
+    with pytest.raises(OSError, match="not the names of a path"):
+        open_beneath(tmp_path / "root", parts)
+
+
 def test_a_system_without_descriptors_of_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Windows."""
     monkeypatch.setattr("yolo_backend.media.beneath._HAS_DESCRIPTORS", False)

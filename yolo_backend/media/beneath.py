@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ def open_beneath(root: Path, parts: Sequence[str]) -> int:
     Raises:
         OSError: it can't be opened, or a part has become a link.
     """
+    if not parts or any(name in ("", ".", "..") or "/" in name or os.sep in name for name in parts):
+        raise OSError(errno.EINVAL, "not the names of a path")
     if not _HAS_DESCRIPTORS:
         return _open_and_check(root.joinpath(*parts))
     directory = os.open(root, _DIRECTORY)
