@@ -53,7 +53,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("installed")
     sdk = built(ROOT / "sdk", tmp_path_factory.mktemp("sdk"))
     pip = [sys.executable, "-m", "pip", "--isolated", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--no-deps", "--no-index", "--target", str(directory), str(sdk), str(wheel)], check=True)
+    # pip asks a Rust compiler for its version, and rustup's stand-in for one writes into the home directory.
+    home = os.environ | {"HOME": str(tmp_path_factory.mktemp("home"))}
+    command = [*pip, "--no-deps", "--no-index", "--target", str(directory), str(sdk), str(wheel)]
+    subprocess.run(command, check=True, env=home)
     return directory
 
 
