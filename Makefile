@@ -7,9 +7,9 @@ BIN := .venv/bin
 serve: .venv/serve
 	$(BIN)/gunicorn -c gunicorn.conf.py _wsgi:app
 
-# The rooms that need little time, and what the docs say of the code.
+# For the daily loop: what needs no other process, and no more than a moment.
 quick: .venv/test
-	$(BIN)/python -m pytest --quiet tests/controls tests/http tests/label_studio tests/media tests/settings tests/test_*.py
+	$(BIN)/python -m pytest --quiet -m unit
 
 test: .venv/test
 	$(BIN)/python -m pytest

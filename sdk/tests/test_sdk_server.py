@@ -80,11 +80,13 @@ def test_a_project_is_made_of_the_files_that_the_documentation_lists(
     assert sdk_requirement() in files["requirements-base.txt"].splitlines()
 
 
+@pytest.mark.slow
 def test_what_create_makes_passes_its_own_test() -> None:
     main(["create", "my_ml_backend"])
     assert " passed" in run_tests(Path("my_ml_backend"))
 
 
+@pytest.mark.slow
 def test_a_script_becomes_the_model_and_passes_too() -> None:
     Path("cats.py").write_text(SCRIPT, encoding="utf-8")
     assert main(["create", "cat_backend", "--script", "cats.py"]) == 0

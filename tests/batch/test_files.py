@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.alike import alike
 from yolo_backend.batch.drawing import colours, draw, drawing_path, refuse_overwriting, save
 from yolo_backend.batch.files import FilePredictor, json_list
 from yolo_backend.errors import ConfigError
@@ -59,11 +61,16 @@ def test_files_are_predicted_as_the_service_predicts_them(settings: Settings, tm
         for address, photo in zip(addresses, sorted(PHOTOS.glob("*.jpg")), strict=False)
     ]
     expected = engine.predict(engine.plan(config("RectangleLabels")), tasks, LabelStudio(url=None))
-    assert [file.prediction for file in done] == expected
     for file, prediction in zip(done, expected, strict=True):
         assert prediction is not None
+        assert file.prediction is not None
+        assert alike(asdict(file.prediction), asdict(prediction))
         assert file.task["predictions"] == [
-            {"model_version": prediction.model_version, "score": prediction.score, "result": prediction.regions}
+            {
+                "model_version": prediction.model_version,
+                "score": file.prediction.score,
+                "result": file.prediction.regions,
+            }
         ]
 
 

@@ -220,6 +220,7 @@ def test_a_video_is_classified_by_a_model(
     assert all(0.2 < region["score"] < 0.6 for region in found)
 
 
+@pytest.mark.slow
 def test_ranges_are_found_on_the_sample_clip(tmp_path: Path) -> None:
     engine = Engine(Settings(model_dir=tmp_path, local_files_document_root=CLIPS))
     regions = predict(engine, timeline_config(), "passing.mp4")

@@ -310,6 +310,7 @@ def predicted(engine: Engine, *names: str, xml: str = DEMO) -> list[list[Region]
     return [None if one is None else one.regions for one in engine.predict(engine.plan(xml), tasks, NOWHERE)]
 
 
+@pytest.mark.slow
 class TestWithTheRealModel:
     def test_codes_are_followed_through_the_sample_clip(self, engine: Engine) -> None:
         (regions,) = predicted(engine, "codes.mp4")
@@ -336,7 +337,7 @@ class TestWithTheRealModel:
         assert broken is None
         assert before
         assert after
-        assert [region["value"] for region in before] == [region["value"] for region in after]
+        assert alike([region["value"] for region in before], [region["value"] for region in after])
         (message,) = [r.getMessage() for r in caplog.records if "left out" in r.getMessage()]
         assert message.startswith("Task 1 left out: an MP4 video that is damaged or incomplete")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -97,8 +98,17 @@ def _install(venv: Path) -> None:
     marker = venv / _UNFINISHED
     marker.touch()
     _run([sys.executable, "-m", "venv", str(venv)])
-    _run([str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", f"label-studio=={VERSION}"])
+    # With the settings and the cache that pip has on this machine: the tests' own home directory is empty.
+    env = {**os.environ, "HOME": _home_of_the_user()}
+    _run([str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", f"label-studio=={VERSION}"], env=env)
     marker.unlink()
+
+
+def _home_of_the_user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # as in some containers
+        return os.environ["HOME"]
 
 
 def _version_in(venv: Path) -> str | None:

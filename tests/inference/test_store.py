@@ -76,6 +76,7 @@ def onnx_in_openvino(path: Path, networks: Networks) -> Model:
     return Model(load_backend(networks.make(path, "onnx") / ONNX_FILE, "cpu", batch_size=8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [in_pytorch, in_openvino, in_onnx_runtime, onnx_in_openvino])
 @pytest.mark.parametrize("task", TASKS)
 def test_the_librarys_own_predictions(
@@ -118,6 +119,7 @@ def test_the_librarys_own_predictions(
     assert objects > 15
 
 
+@pytest.mark.slow
 def test_a_network_is_made_in_the_background_and_goes_on_where_pytorch_was(
     tmp_path: Path, photos: list[np.ndarray], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,6 +164,7 @@ def test_pytorch_answers_on_where_no_network_can_be_kept(
     assert len(model.predict(photos[:2], OPTIONS)) == 2
 
 
+@pytest.mark.slow
 def test_of_two_that_make_a_network_one_does(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -200,6 +203,7 @@ for thread in threads: thread.join()
 """
 
 
+@pytest.mark.slow
 def test_the_first_pictures_of_a_process_may_come_at_once(networks: Networks) -> None:
     """Else OpenVINO's package has one in four of such processes wait for ever."""
     made = networks.make(bundled("detect"))
@@ -207,6 +211,7 @@ def test_the_first_pictures_of_a_process_may_come_at_once(networks: Networks) ->
         subprocess.run([sys.executable, "-c", FIRST_USE, made, made], cwd=PROJECT_DIR, check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_exported_weights_are_weights(tmp_path: Path, networks: Networks, photos: list[np.ndarray]) -> None:
     """A directory for OpenVINO under MODEL_ROOT is used as it is."""
     made = networks.make(bundled("detect"))
@@ -231,6 +236,7 @@ def test_exported_weights_are_weights(tmp_path: Path, networks: Networks, photos
     assert one.boxes == pytest.approx(other.boxes, abs=1)
 
 
+@pytest.mark.slow
 def test_weights_that_are_replaced_while_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No network is kept under the name of a content that it wasn't made of."""
     path = Path(shutil.copy(bundled("detect"), tmp_path / "mine.pt"))
@@ -253,6 +259,7 @@ def test_weights_that_are_replaced_while_they_are_read(tmp_path: Path, monkeypat
     assert Exports(tmp_path).find(path, old) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [in_pytorch, in_openvino, in_onnx_runtime, onnx_in_openvino])
 def test_another_input_size_is_one_in_every_runtime(
     load: Callable[[Path, Networks], Model], networks: Networks, photos: list[np.ndarray]
@@ -288,6 +295,7 @@ def test_what_a_format_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ModelStore(settings, WeightsStore(settings)).get(ModelSpec(weights=name))
 
 
+@pytest.mark.slow
 def test_pytorch_weights_run_in_onnx_runtime_where_asked(
     tmp_path: Path, networks: Networks, photos: list[np.ndarray]
 ) -> None:
@@ -367,6 +375,7 @@ def test_pytorch_is_asked_for_a_gpu_where_there_may_be_one(tmp_path: Path, files
     assert _may_have_gpu(tmp_path) == (may_have or sys.platform != "linux")
 
 
+@pytest.mark.slow
 def test_a_process_that_finds_its_networks_does_without_pytorch(tmp_path: Path, networks: Networks) -> None:
     """It starts in a second, and takes a third of the memory."""
     networks.give(tmp_path, bundled("detect"))

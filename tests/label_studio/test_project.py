@@ -25,7 +25,8 @@ SELECTION = Selection(version=VERSION)
 
 
 @pytest.fixture
-def fake(web: WebServer) -> FakeLabelStudio:
+def fake(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> FakeLabelStudio:
+    monkeypatch.setattr(project_module, "LONGEST_PAUSE", 0.01)
     return FakeLabelStudio(web, tasks=9)
 
 
@@ -181,7 +182,7 @@ def test_who_may_not_post_is_told_at_once(fake: FakeLabelStudio, status: int) ->
 
 
 def test_patience_has_an_end(fake: FakeLabelStudio) -> None:
-    fake.faults = [refused_with(503) for _ in range(10)]
+    fake.faults = [refused_with(503) for _ in range(1000)]
     with pytest.raises(LabelStudioAwayError, match=r"503, for \d s"):
         project_of(fake, patience=0.5).post(SELECTION, predictions_for([1]))
     assert fake.predictions == []
@@ -195,7 +196,8 @@ def test_patience_ends_once_for_calls_within_calls(fake: FakeLabelStudio, web: W
     assert str(raised.value).count(", for ") == 1
 
 
-def test_waiting_can_be_ended(fake: FakeLabelStudio) -> None:
+def test_waiting_can_be_ended(fake: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project_module, "LONGEST_PAUSE", 30)
     fake.faults = [refused_with(503) for _ in range(10)]
     project = project_of(fake)
     threading.Timer(0.1, project.stopping.set).start()

@@ -295,6 +295,7 @@ def test_as_many_pixels_as_allowed() -> None:
     assert rgb(saved(Image.new("1", (1000, 1000)), "PNG")).shape == (1000, 1000, 3)
 
 
+@pytest.mark.slow
 def test_more_pixels_than_pillow_would_allow() -> None:
     with pytest.raises(MediaError, match="the PNG is damaged or incomplete"):
         decode(png_header(10_000, 9_500), max_megapixels=100)

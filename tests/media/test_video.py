@@ -148,6 +148,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, make: Callable[[Pat
         frames_of(path)
 
 
+@pytest.mark.slow
 def test_a_file_that_was_cut_off_is_named_though_its_format_does_not_notice(tmp_path: Path) -> None:
     path = tmp_path / "upload.webm"
     _cut(path, 0.4, codec="libvpx-vp9")

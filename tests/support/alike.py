@@ -1,4 +1,8 @@
-"""Predictions that are the same but for what PyTorch computes otherwise in a batch: some 0.00001, before they are rounded."""
+"""Predictions that are the same but for what PyTorch computes otherwise in a batch: some 0.00001, before they are rounded.
+
+Pictures that wait for it at the same moment are a batch, so this is how to compare whatever is predicted with something else
+at the same time.
+"""
 
 from __future__ import annotations
 

@@ -104,12 +104,11 @@ class Exports:
 
 def export(weights: Path, digest: str, directory: Path, runtime: str) -> None:
     """Make a network of PyTorch weights with this content; the directory is complete as soon as it is there."""
-    library = ultralytics()
     with staging_directory(directory.parent) as making:
         copy = Path(shutil.copyfile(weights, making / "model.pt"))
         if sha256(copy) != digest:
             sys.exit("the weights were replaced")
-        yolo = library.YOLO(copy)
+        yolo = ultralytics().YOLO(copy)
         size = yolo.overrides.get("imgsz", 640)
         # Simplifying ONNX needs another package, and the runtime does it anyway when it loads the file.
         options = {"simplify": False} if runtime == "onnx" else {}
