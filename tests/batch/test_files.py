@@ -231,7 +231,7 @@ def test_no_picture_is_drawn_over(tmp_path: Path) -> None:
 
 
 def test_colours_are_those_of_the_labeling_config() -> None:
-    assert colours(config("KeyPointLabels"))["QR code"] == (0xD4, 0x38, 0x0D)
+    assert colours(config("KeyPointLabels"))["QR code"] == (0xF3, 0x34, 0x17)
     without = colours(
         '<View><Choices name="a" toName="b"><Choice value="A"/><Choice value="B" background="?"/></Choices></View>'
     )

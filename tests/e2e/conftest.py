@@ -75,7 +75,7 @@ def service(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, label_studio: LabelStudio
 ) -> Iterator[Service]:
     """The service with the settings that most users give it: where Label Studio is and a legacy token."""
-    settings = {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.legacy_token}
+    settings = label_studio.service_settings
     with ExitStack() as stack:
         yield _start(pytestconfig, tmp_path_factory, stack, settings)
 

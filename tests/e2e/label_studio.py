@@ -74,6 +74,11 @@ class LabelStudio:
         self.server = ServerProcess("Label Studio", log=data_dir / "label-studio.log")
         self._http = _session()
 
+    @property
+    def service_settings(self) -> dict[str, str]:
+        """Settings that most users give the service: where Label Studio is, and a legacy token."""
+        return {"LABEL_STUDIO_URL": self.url, "LABEL_STUDIO_API_KEY": self.legacy_token}
+
     def __enter__(self) -> LabelStudio:
         shutil.copyfile(installation.migrated_database(), self.data_dir / "label_studio.sqlite3")
         self._start()

@@ -30,7 +30,7 @@ def take(path: Path) -> None:
         tempfile.TemporaryDirectory() as label_studio_directory,
         tempfile.TemporaryDirectory() as service_directory,
         LabelStudio(Path(label_studio_directory)) as label_studio,
-        Service(Path(service_directory), {}) as service,
+        Service(Path(service_directory), label_studio.service_settings) as service,
     ):
         project = label_studio.create_project(codes_config(labels=LABELS, colors=COLORS), title="Parcel codes")
         task = label_studio.upload(project, [IMAGES / SAMPLE])[SAMPLE]

@@ -27,7 +27,7 @@ def take(directory: Path, names: Iterable[str]) -> None:
         tempfile.TemporaryDirectory() as label_studio_directory,
         tempfile.TemporaryDirectory() as service_directory,
         LabelStudio(Path(label_studio_directory)) as label_studio,
-        Service(Path(service_directory), {}) as service,
+        Service(Path(service_directory), label_studio.service_settings) as service,
         logged_in(label_studio) as page,
     ):
         for name in names:

@@ -64,7 +64,7 @@ def label_studio(servers: list[ServerProcess], tmp_path_factory: pytest.TempPath
 def service(
     servers: list[ServerProcess], tmp_path_factory: pytest.TempPathFactory, label_studio: LabelStudio
 ) -> Iterator[Service]:
-    settings = {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.legacy_token}
+    settings = label_studio.service_settings
     with Service(tmp_path_factory.mktemp("service"), settings) as running, _watched(servers, running.server):
         yield running
 

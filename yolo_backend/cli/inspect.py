@@ -19,7 +19,9 @@ from yolo_backend.pipeline.plan import InferencePass
 from yolo_backend.pipeline.prepare import incompatibility
 from yolo_backend.settings import Settings
 
-COLOURS = ("#d4380d", "#1d39c4", "#389e0d", "#c41d7f", "#08979c", "#d48806", "#531dab", "#5b8c00", "#096dd9", "#ad4e00")
+COLOURS = ("#f33417", "#487af0", "#1a941a", "#e82ca3", "#008f8f", "#b47200", "#a25bf2", "#5e8d00", "#0085d7", "#d75906")
+"""For labels; each can be read in the editor's list of regions, which is as light or as dark as its theme."""
+
 _NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 TAGS = {"detect": "RectangleLabels", "segment": "PolygonLabels", "pose": "KeyPointLabels", "obb": "RectangleLabels"}
