@@ -69,6 +69,8 @@ class Preparer:
         self._plan = lru_cache(maxsize=MAX_PLANS)(make_plan)
         self._problems: LRUCache[str, tuple[str, ...]] = LRUCache(MAX_REMEMBERED)
         self._said: LRUCache[tuple[str | None, str | None, str], None] = LRUCache(10 * MAX_REMEMBERED)
+        # What was said of how a model fits: looking for it takes seconds where there are thousands of labels.
+        self._explained: LRUCache[tuple[str | None, str], None] = LRUCache(MAX_REMEMBERED)
         self._lock = threading.Lock()
 
     def plan(self, labeling_config: str, project: str | None = None) -> Plan:
@@ -99,7 +101,7 @@ class Preparer:
         version = self.model_version(plan)
         while True:
             problems = list(plan.problems)
-            loaded = list(self._loaded(plan, problems))
+            loaded = list(self._loaded(plan, version, problems))
             before, version = version, self.model_version(plan)
             if version == before:
                 break
@@ -108,6 +110,7 @@ class Preparer:
         prepared = Prepared(passes=passes, version=version, problems=tuple(problems))
         with self._lock:
             self._problems[version] = prepared.problems
+            self._explained[plan.project, version] = None
         return prepared
 
     def settle(self, plan: Plan) -> str:
@@ -145,8 +148,10 @@ class Preparer:
             if not said:
                 logger.warning("%s%s", f"Project {project:.60}: " if project else "", problem)
 
-    def _loaded(self, plan: Plan, reasons: list[str]) -> Iterator[tuple[InferencePass, Model]]:
+    def _loaded(self, plan: Plan, version: str, reasons: list[str]) -> Iterator[tuple[InferencePass, Model]]:
         """Yield the passes of a plan whose weights can be used, with their models; say in words why others can't."""
+        with self._lock:
+            is_explained = (plan.project, version) in self._explained
         for step in plan.passes:
             try:
                 model = self._models.get(step.model)
@@ -164,8 +169,9 @@ class Preparer:
                     waiting = [*(held for held in control.companion_controls if not held.model_skip), *waiting]
                 else:
                     fitting.append(control)
-                    self.warn_once(control.problems_with(model.task, model.keypoint_count), plan)
-                if model.task in control.yolo_tasks:
+                    if not is_explained:
+                        self.warn_once(listed(control.problems_with(model.task, model.keypoint_count)), plan)
+                if model.task in control.yolo_tasks and not is_explained:
                     self.warn_once(listed(control.class_problems(model.names)), plan)
             if fitting:
                 yield step.for_controls(fitting), model
