@@ -16,7 +16,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.xml"))
 TAGS = (
     *("RectangleLabels", "Rectangle", "PolygonLabels", "Polygon", "BrushLabels", "Brush", "KeyPointLabels", "KeyPoint"),
     *("EllipseLabels", "Ellipse", "Choices", "Taxonomy", "VideoRectangle", "TimelineLabels", "Labels", "TextArea"),
-    *("Image", "Video", "Text", "View", "Label", "Choice", "Header", "Style", "Relations", "Filter"),
+    *("Image", "Video", "Text", "View", "Label", "Choice", "Header", "Style", "Relations", "Filter", "Repeater"),
 )
 ATTRIBUTES = (
     *("name", "toName", "value", "valueList", "alias", "model_path", "model_score_threshold", "score_threshold"),
@@ -29,6 +29,7 @@ ATTRIBUTES = (
         "model_point_size",
     ),
     *("model_index", "model_trainable", "model_classifier_epochs", "predicted_values", "choice", "smart", "perRegion"),
+    *("allowNested", "perItem", "frameRate", "on", "apiUrl", "ValueList"),
     *("visibleWhen", "whenTagName", "background", "hotkey", "maxUsages", "required", "xmlns", "xml:lang"),
 )
 VALUES = (
@@ -39,6 +40,11 @@ VALUES = (
         "$",
         "$$image",
         "$image.url",
+        "$image[0].url",
+        "/data/local-files/?d=$image",
+        "${image}",
+        "$[",
+        "$image" * 20,
         "true",
         "false",
         "TRUE",
@@ -59,6 +65,9 @@ VALUES = (
         "qr_code",
         "barcode",
         "qr_code,barcode",
+        "'qr_code, small', \"barcode\"",
+        "qr_code\\\\, barcode\\\\",
+        "'",
         ",,,",
     ),
     *("demo-detect.pt", "demo-segment.pt", "demo-pose.pt", "demo-obb.pt", "demo-classify.pt", "gone.pt", "demo-detect"),
