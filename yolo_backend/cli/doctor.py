@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from label_studio_ml.cache import shared_cache
+from label_studio_ml.cache import FILE_NAME, shared_cache
 from label_studio_ml.connection import REFUSED, REMEDY
 
 from yolo_backend.errors import ConfigError, MediaError, WeightsError
@@ -100,6 +100,8 @@ def _directory(path: Path) -> Finding:
 
 def _refused_addresses(settings: Settings) -> Iterator[Finding]:
     """Whether somebody tried to take a project over, or Label Studio has moved."""
+    if not (settings.model_dir / FILE_NAME).is_file():
+        return
     for project, host in shared_cache(settings.model_dir).by_project(REFUSED).items():
         if host:
             yield bad(
