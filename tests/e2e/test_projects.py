@@ -79,7 +79,7 @@ def test_killed_twice_with_label_studio_restarted_between(
         time.sleep(1)
     assert command.wait() == 0, command.output
     logger.info("%s predictions after each kill\n%s", counts[1:], command.output)
-    assert "the next try is in" in command.output
+    assert "the next attempt is in" in command.output
     by_command = contents(label_studio.predictions(project))
     assert {len(held) for held in by_command.values()} == {1}
 

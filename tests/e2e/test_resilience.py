@@ -146,7 +146,7 @@ def broken_tasks(web: WebServer) -> list[tuple[dict[str, Any], str]]:
     web.reply("/failing.jpg", status=500)
     web.reply("/page.jpg", b"<!doctype html><html><body>Sign in</body></html>", Content_Type="text/html")
     web.reply("/empty.jpg", b"")
-    web.reply("/cut.jpg", PHOTO.read_bytes()[:3000])
+    web.reply("/cut.jpg", PHOTO.read_bytes()[:600])
     web.reply("/huge.png", _png(50_000, 50_000))
     web.reply("/loop.jpg", status=302, Location="/loop.jpg")
     web.reply("/unbearable.png", _picture(UNBEARABLE))
