@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.conftest import answer
-from yolo_backend.errors import AnswerTooLargeError, MediaError
+from yolo_backend.errors import AnswerTooLargeError, LabelStudioAwayError, MediaError
 from yolo_backend.label_studio import credentials as module
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.label_studio.credentials import RETRY_AFTER
@@ -342,3 +342,11 @@ def test_odd_answers(web: Any, body: bytes, expected: str) -> None:
     status, answer = LabelStudio.from_settings(settings(web.url, LEGACY, max_answer_mb=1)).call("GET", "/api/x")
     assert status == 200
     assert answer.startswith(expected)
+
+
+def test_no_answer_is_told_from_an_error() -> None:
+    server = LabelStudio.from_settings(settings("http://127.0.0.1:1", "legacy"))
+    with pytest.raises(LabelStudioAwayError, match="connection refused") as raised:
+        server.ask("GET", "/api/version")
+    assert raised.value.unreachable
+    assert raised.value.status is None

@@ -170,7 +170,7 @@ class LabelStudio:
         except BodyTooLargeError as error:
             raise AnswerTooLargeError(str(error)) from None
         except MediaError as error:
-            raise LabelStudioAwayError(str(error)) from None
+            raise LabelStudioAwayError(str(error), unreachable=True) from None
         if 200 <= status < 300:
             return answer
         if status in BUSY or status >= 500:
