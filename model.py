@@ -15,7 +15,7 @@ from yolo_backend.errors import MediaError
 from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.pipeline.interactive import region_under_prompt
 from yolo_backend.pipeline.plan import Plan
-from yolo_backend.serving.context import asked_now
+from yolo_backend.serving.context import current_request
 from yolo_backend.serving.dispatcher import get_dispatcher
 
 logger = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ class YOLO(LabelStudioMLBase):
         """Take the project's labeling config, and load the models that it needs in the background."""
         super().use_label_config(label_config)
         self.plan = self.engine.plan(label_config, self.project_id or None)
-        self.dispatcher.notice(self.project_id, self.plan)
-        self.dispatcher.warm_up(self.plan)
+        self.dispatcher.projects.notice(self.project_id, self.plan)
+        self.dispatcher.projects.warm_up(self.plan)
 
     @property
     def model_version(self) -> str:
@@ -66,16 +66,16 @@ class YOLO(LabelStudioMLBase):
             # What the editor asks once more after Submit.
             predictions: list[Any] = [self._prediction([], 0.0, self.model_version) for _ in tasks]
             return ModelResponse(predictions=predictions, model_version=self.model_version)
-        asked = asked_now(self.project_id, interactive=context is not None)
-        most = self.engine.settings.max_tasks
-        if len(tasks) > most:
-            logger.warning("%d tasks in one request, MAX_TASKS allows %d: the others are left", len(tasks), most)
-        found = self.dispatcher.predict(self.plan, tasks[:most], self._label_studio(), asked)
-        found += [None] * (len(tasks) - len(found))
+        request = current_request(self.project_id, interactive=context is not None)
+        limit = self.engine.settings.max_tasks
+        if len(tasks) > limit:
+            logger.warning("%d tasks in one request, MAX_TASKS allows %d: the others are left", len(tasks), limit)
+        answers = self.dispatcher.predict(self.plan, tasks[:limit], self._label_studio(), request)
+        answers += [None] * (len(tasks) - len(answers))
         # After predicting, since that may have fetched the weights.
         version = self.model_version
         predictions = []
-        for prediction in found:
+        for prediction in answers:
             if prediction is None:
                 predictions.append([] if context is None else self._prediction([], 0.0, version))
                 continue

@@ -1,4 +1,4 @@
-"""What the service writes is for its user alone, even without a umask: caches, networks, pictures, counters, claims."""
+"""What the service writes is for its user alone, even without a umask: caches, networks, pictures, counters, ledger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import requests
 
 from tests.e2e.service import Service
 from yolo_backend import private_files
-from yolo_backend.serving.ledger import Claims, Delivery
+from yolo_backend.serving.ledger import PredictionKey, SharedPredictionLedger
 from yolo_backend.settings import PROJECT_DIR
 
 CONFIG = """<View><Image name="i" value="$i"/><RectangleLabels name="c" toName="i" model_path="demo-detect.pt">
@@ -61,7 +61,7 @@ def test_a_service_of_several_workers(tmp_path: Path, runtime: str) -> None:
         request = {"project": "1.1", "label_config": CONFIG, "tasks": [task], "params": {}}
         assert session.post(f"{service.url}/predict", json=request, timeout=120).json()["results"][0]["result"]
         written = {path.name for path in (*shared.rglob("*"), *(tmp_path / "new").rglob("*"))}
-        assert {"claims.sqlite", "cache.db", "settings.json", "task-1-0-demo-detect.jpg", runtime} <= written
+        assert {"ledger.sqlite", "cache.db", "settings.json", "task-1-0-demo-detect.jpg", runtime} <= written
         assert any(name.endswith(".db") and name != "cache.db" for name in written), "counters"
         assert open_to_others(tmp_path / "new") == []
         assert open_to_others(shared) == []
@@ -88,11 +88,12 @@ def test_settings_of_the_library(tmp_path: Path) -> None:
     assert open_to_others(tmp_path / "new") == []
 
 
-def test_claims(tmp_path: Path) -> None:
-    path = tmp_path / "claims.sqlite"
-    Claims(str(path)).take([Delivery(url=None, project=None, task=1, version="1")], 0)
+def test_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    key = PredictionKey(url=None, project=None, task=1, version="1")
+    SharedPredictionLedger(str(path)).begin([key], 0, single=True)
     assert path.exists()
-    assert [line for line in open_to_others(tmp_path) if "claims" in line] == []
+    assert [line for line in open_to_others(tmp_path) if "ledger" in line] == []
 
 
 def closed(path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,6 +38,25 @@ class Prediction:
         """The mean score of the regions, from 0 to 1; 0 where there are none."""
         scores = [region["score"] for region in self.regions]
         return round(sum(scores) / len(scores), 4) if scores else 0.0
+
+    def for_api(self, task: int) -> dict[str, Any]:
+        """Return what Label Studio's API is sent to save this for a task."""
+        return {
+            "task": task,
+            "result": with_unique_ids(self, str(task)).regions,
+            "score": self.score,
+            "model_version": self.model_version,
+        }
+
+    def packed(self) -> bytes:
+        """Return this in as few bytes as can be had quickly: there may be thousands to keep, and masks are large."""
+        return zlib.compress(json.dumps([self.regions, self.model_version, self.is_complete]).encode(), level=1)
+
+    @classmethod
+    def unpack(cls, content: bytes) -> Prediction:
+        """Return the prediction that was ``packed``."""
+        regions, version, is_complete = json.loads(zlib.decompress(content))
+        return cls(regions=regions, model_version=version, is_complete=is_complete)
 
 
 def task_keys(tasks: Sequence[Task]) -> list[str]:

@@ -23,7 +23,7 @@ from tenacity import (
 
 from yolo_backend.errors import AnswerTooLargeError, ConfigError, LabelStudioAwayError, LabelStudioError
 from yolo_backend.label_studio.client import LabelStudio
-from yolo_backend.tasks import Prediction, Task, with_unique_ids
+from yolo_backend.tasks import Prediction, Task
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +224,7 @@ class Project:
         tasks = self.lacking(selection, list(predictions))
         if not tasks:
             return {}
-        bodies = [self._body(task, predictions[task["id"]]) for task in tasks]
+        bodies = [predictions[task["id"]].for_api(task["id"]) for task in tasks]
         try:
             created = self._post(f"/api/projects/{self.number}/import/predictions", bodies)["created"]
         except LabelStudioAwayError:
@@ -295,15 +295,6 @@ class Project:
 
     def _post(self, path: str, body: object) -> Any:
         return self._label_studio.ask("POST", path, body, timeout=TIMEOUT)
-
-    @staticmethod
-    def _body(task: Task, prediction: Prediction) -> dict[str, Any]:
-        return {
-            "task": task["id"],
-            "result": with_unique_ids(prediction, str(task["id"])).regions,
-            "score": prediction.score,
-            "model_version": prediction.model_version,
-        }
 
 
 class _OutOfPatienceError(LabelStudioAwayError):

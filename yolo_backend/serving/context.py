@@ -13,30 +13,33 @@ from flask import g, has_request_context, request
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One request, as the dispatcher needs to know it.
+class RequestContext:
+    """One predict request.
 
     Attributes:
         arrived: `time.monotonic()` of its arrival; the deadline counts from there.
-        gone: tells whether the client has hung up.
+        has_hung_up: tells whether the client is gone.
         project: as Label Studio names it.
         interactive: the answer goes to an editor, and is not saved.
     """
 
     arrived: float
-    gone: Callable[[], bool] = lambda: False
+    has_hung_up: Callable[[], bool] = lambda: False
     project: str | None = None
     interactive: bool = False
 
 
-def asked_now(project: str | None, *, interactive: bool) -> Asked:
-    """Return the request that is being answered, as the dispatcher needs to know it."""
+def current_request(project: str | None, *, interactive: bool) -> RequestContext:
+    """Return the request that is being answered; outside of one, a request of this moment."""
     if not has_request_context():
-        return Asked(arrived=time.monotonic(), project=project, interactive=interactive)
+        return RequestContext(arrived=time.monotonic(), project=project, interactive=interactive)
     connection = request.environ.get("gunicorn.socket")
-    gone: Callable[[], bool] = partial(_is_closed, connection) if connection is not None else (lambda: False)
-    arrived = g.get("arrived", time.monotonic())
-    return Asked(arrived=arrived, gone=gone, project=project, interactive=interactive)
+    return RequestContext(
+        arrived=g.get("arrived", time.monotonic()),
+        has_hung_up=partial(_is_closed, connection) if connection is not None else lambda: False,
+        project=project,
+        interactive=interactive,
+    )
 
 
 def _is_closed(connection: socket.socket) -> bool:

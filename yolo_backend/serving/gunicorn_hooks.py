@@ -17,6 +17,7 @@ from gunicorn.glogging import Logger
 from yolo_backend.observability.logging import formatter, log_stray_output
 from yolo_backend.observability.request_id import NONE, request_id
 from yolo_backend.private_files import MASK
+from yolo_backend.serving.ledger import FILE_VARIABLE
 from yolo_backend.settings import get_settings
 
 MEMORY = "/dev/shm" if sys.platform == "linux" else None
@@ -50,7 +51,7 @@ def share_directory() -> None:
 def on_starting(server: Any) -> None:
     """Let several workers see which tasks the others are working on."""
     if server.cfg.workers > 1:
-        os.environ["YOLO_BACKEND_CLAIMS"] = f"{os.environ[_SHARED]}/claims.sqlite"
+        os.environ[FILE_VARIABLE] = f"{os.environ[_SHARED]}/ledger.sqlite"
 
 
 def post_worker_init(worker: Any) -> None:

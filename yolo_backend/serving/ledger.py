@@ -1,4 +1,16 @@
-"""Which of several worker processes sees to a task, so that two clicks bring no task two predictions of a version."""
+"""One prediction per task and model version: who computes it, and whether Label Studio was given it.
+
+The states of a key, and the calls that lead from one to another; docs/operations.md explains them::
+
+    free ──begin──> computing ──settle──> answered ──(lost, or time)──> free
+                      │    ^
+             begin_post    release
+                      v    │
+                     posting ──posted──> posted ──(lost, or time)──> free
+
+Computing only keeps workers from doing the same work. What counts is that `settle` and `begin_post` exclude each other:
+each is one transaction, and whoever comes first gives the prediction to Label Studio.
+"""
 
 from __future__ import annotations
 
@@ -7,113 +19,207 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
-from uuid import uuid4
+from typing import Any, Literal, NamedTuple
 
+import psutil
+from cachetools import TTLCache
 from label_studio_ml.sqlite_cache import write_ahead
 
 from yolo_backend.private_files import make_file
 
 logger = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+# Label Studio looks which tasks lack a prediction, asks for those, and saves every answer, even if a task has got a
+# prediction in between. How long that may take, in seconds:
+PAIR_SECONDS = 1.0
+"""Between the two requests by which Label Studio opens a task. Two workers may both compute it."""
+SAVE_SECONDS = 5.0
+"""From an answer, or the start of a post, until it is saved. What isn't saved by then is lost."""
+CLICK_SECONDS = 10.0
+"""From the look at the tasks until the request arrives here."""
 
-SIMULTANEOUS = 1.0
-"""Seconds. Label Studio asks twice at the same moment when a task is opened, and both must be answered; requests that
-are further apart are two clicks, and it would save what both answer twice."""
-REMEMBERED = 10.0
-"""Seconds. A click that was made before a prediction was posted may arrive that much later: it must not bring a second."""
-BUSY_SECONDS = 2.0  # how long a process waits for another one that writes
+BUSY_SECONDS = 2.0  # for which another worker may keep the file locked
+FILE_VARIABLE = "YOLO_BACKEND_LEDGER"
+"""Environment variable that names the workers' file; gunicorn_hooks sets it where there are several."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """One prediction for one task: what Label Studio should hold once."""
+class PredictionKey(NamedTuple):
+    """What Label Studio should hold exactly one prediction for."""
 
     url: str | None
     project: str | None
-    task: int | None
+    task: int
     version: str
 
 
-class Claims:
-    """What each process has taken on, in a file of SQLite that all of them share. Safe to use from several threads.
+class Entry(NamedTuple):
+    """The state of a key, the process that brought it about, since when, and the arrival of the request it was for."""
 
-    All times are `time.monotonic()`, which the processes of a machine have in common. A file that can't be used costs no
-    more than what it is for.
+    state: Literal["computing", "answered", "posting", "posted"]
+    worker: int
+    since: float
+    arrived: float
+
+
+Entries = MutableMapping[PredictionKey, Entry]
+
+
+class PredictionLedger:
+    """The ledger of one process, in memory. Thread-safe.
 
     Args:
-        path: of the file; None where there is one process alone, which needs none.
+        longest_wait: seconds for which a request waits at most.
+        worker: the id of this process.
+        clock: seconds, the same in all processes of the machine.
+        is_alive: tells whether a process lives; what one was computing or posting is free when it doesn't.
     """
 
-    def __init__(self, path: str | None) -> None:
-        self._path = path
-        self._me = uuid4().hex
+    def __init__(
+        self,
+        *,
+        longest_wait: float = 90.0,
+        worker: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        is_alive: Callable[[int], bool] = psutil.pid_exists,
+    ) -> None:
+        self._worker = os.getpid() if worker is None else worker
+        self._clock = clock
+        self._is_alive = is_alive
+        # Longer than a request waits that arrived before an answer or a post.
+        self._remembered = 2 * longest_wait + SAVE_SECONDS + CLICK_SECONDS
         self._lock = threading.Lock()
+        self._entries: Entries = TTLCache(maxsize=float("inf"), ttl=self._remembered, timer=clock)
+
+    def begin(self, keys: Collection[PredictionKey], arrived: float, *, single: bool) -> set[PredictionKey]:
+        """Take predictions on for a request, for a ``single`` task or several; return those that another worker has."""
+        elsewhere = set()
+        with self._transaction(keys) as entries:
+            for key in keys:
+                entry = entries.get(key)
+                if entry and entry.worker != self._worker and self._is_under_way(entry):
+                    if not (single and _may_be_pair(entry, arrived)):
+                        elsewhere.add(key)
+                elif not (entry and _was_given(entry, arrived)):
+                    entries[key] = Entry("computing", self._worker, arrived, arrived)
+        return elsewhere
+
+    def settle(
+        self, keys: Collection[PredictionKey], arrived: float, *, single: bool
+    ) -> tuple[set[PredictionKey], dict[PredictionKey, float]]:
+        """Decide what becomes of predictions that are computed, right before a request is answered.
+
+        Returns:
+            Those to answer with. And those that Label Studio was given at the times in the values, and may have saved or
+            not: it has to be asked, and told to `lost` what it lacks. All others are left out of the answer.
+        """
+        answers: set[PredictionKey] = set()
+        doubtful: dict[PredictionKey, float] = {}
+        with self._transaction(keys) as entries:
+            for key in keys:
+                entry = entries.get(key)
+                if not (entry and _was_given(entry, arrived)):
+                    entries[key] = Entry("answered", self._worker, self._clock(), arrived)
+                    answers.add(key)
+                elif not self._is_under_way(entry) and (
+                    entry.since <= arrived or (single and _may_be_pair(entry, arrived))
+                ):
+                    doubtful[key] = entry.since
+        return answers, doubtful
+
+    def lost(self, given: Mapping[PredictionKey, float]) -> None:
+        """Free predictions that were ``given`` to Label Studio at these times, but have not been saved."""
+        with self._transaction(given) as entries:
+            for key, since in given.items():
+                if (entry := entries.get(key)) and entry.since == since:
+                    del entries[key]
+
+    def begin_post(self, key: PredictionKey) -> bool:
+        """Tell whether a prediction is to be posted now: not if Label Studio was given it otherwise a moment ago."""
+        now = self._clock()
+        with self._transaction([key]) as entries:
+            entry = entries.get(key)
+            is_retry = entry and entry.state == "posting" and entry.worker == self._worker
+            if entry and _was_given(entry, now) and not is_retry:
+                return False
+            entries[key] = Entry("posting", self._worker, now, now)
+            return True
+
+    def posted(self, key: PredictionKey) -> None:
+        """Note that Label Studio holds a prediction now."""
+        with self._transaction([key]) as entries:
+            entries[key] = Entry("posted", self._worker, self._clock(), self._clock())
+
+    def release(self, keys: Collection[PredictionKey], arrived: float | None = None) -> None:
+        """Free what this worker was computing or posting, for all requests or for the one that ``arrived`` then."""
+        with self._transaction(keys) as entries:
+            for key in keys:
+                entry = entries.get(key)
+                is_own = entry and entry.worker == self._worker and entry.state in ("computing", "posting")
+                if is_own and (arrived is None or entries[key].arrived == arrived):
+                    del entries[key]
+
+    def _is_under_way(self, entry: Entry) -> bool:
+        return entry.state in ("computing", "posting") and self._is_alive(entry.worker)
+
+    @contextmanager
+    def _transaction(self, keys: Collection[PredictionKey]) -> Iterator[Entries]:
+        """Give the entries of these keys, which nobody else changes meanwhile."""
+        with self._lock:
+            yield self._entries
+
+
+class SharedPredictionLedger(PredictionLedger):
+    """The ledger of all worker processes of a machine, in an SQLite file.
+
+    If the file is unusable only de-duplication among workers is lost: each goes on with a ledger of its own.
+    """
+
+    def __init__(self, path: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._path = path
         self._connection: sqlite3.Connection | None = None
 
-    def take(self, deliveries: Collection[Delivery], arrived: float) -> set[Delivery]:
-        """Take deliveries on for a request that ``arrived``; return those that another process sees to already."""
-
-        def taken(connection: sqlite3.Connection) -> set[Delivery]:
-            connection.execute("DELETE FROM claim WHERE posted < ?", (arrived - 60 * REMEMBERED,))
-            others = set()
-            for one in deliveries:
-                row = connection.execute(
-                    "SELECT process, pid, arrived, posted FROM claim WHERE delivery = ?", (repr(one),)
-                ).fetchone()
-                process, pid, since, posted = row or (None, 0, 0.0, None)
-                if process == self._me and posted is None:
-                    continue
-                if process in (None, self._me) or not _holds(pid, posted, arrived):
-                    connection.execute(
-                        "INSERT OR REPLACE INTO claim VALUES (?, ?, ?, ?, NULL)",
-                        (repr(one), self._me, os.getpid(), arrived),
-                    )
-                elif abs(since - arrived) > SIMULTANEOUS:
-                    others.add(one)
-            return others
-
-        return self._do(taken) or set()
-
-    def posted(self, delivery: Delivery) -> None:
-        """Note that Label Studio has it now."""
-        self._do(
-            lambda connection: connection.execute(
-                "UPDATE claim SET posted = ? WHERE delivery = ? AND process = ?",
-                (time.monotonic(), repr(delivery), self._me),
-            )
-        )
-
-    def release(self, deliveries: Iterable[Delivery], arrived: float | None = None) -> None:
-        """Leave deliveries to whoever is asked next: they are answered, or can't be made.
-
-        Those alone that were taken on for a request that ``arrived`` then, if it is given.
-        """
-        self._do(
-            lambda connection: connection.executemany(
-                "DELETE FROM claim WHERE delivery = ? AND process = ? AND posted IS NULL AND arrived = ifnull(?, arrived)",
-                [(repr(one), self._me, arrived) for one in deliveries],
-            )
-        )
-
-    def _do(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer | None:
-        """Do something in one transaction; None where there is no file or it can't be used."""
-        if self._path is None:
-            return None
+    @contextmanager
+    def _transaction(self, keys: Collection[PredictionKey]) -> Iterator[Entries]:
         with self._lock:
             try:
-                if self._connection is None:
-                    self._connection = _connect(self._path)
-                with self._connection as connection:
-                    connection.execute("BEGIN IMMEDIATE")
-                    return work(connection)
+                before = self._read(keys)
             except (sqlite3.Error, OSError) as error:
-                logger.warning("Workers can't tell each other what they do: %s: %s", self._path, error)
-                return None
+                self._warn(error)
+                yield self._entries
+                return
+            after = dict(before)
+            yield after
+            try:
+                self._write(before, after)
+            except (sqlite3.Error, OSError) as error:
+                self._warn(error)
+
+    def _read(self, keys: Collection[PredictionKey]) -> dict[PredictionKey, Entry]:
+        """Begin a transaction; return the entries of these keys."""
+        self._connection = self._connection or _connect(self._path)
+        self._connection.rollback()  # of one that failed
+        self._connection.execute("BEGIN IMMEDIATE")
+        select = "SELECT state, worker, since, arrived FROM entry WHERE key = ?"
+        rows = ((key, self._connection.execute(select, (repr(key),)).fetchone()) for key in keys)
+        return {key: Entry(*row) for key, row in rows if row}
+
+    def _write(self, before: Mapping[PredictionKey, Entry], after: Mapping[PredictionKey, Entry]) -> None:
+        """Write what has changed; end the transaction."""
+        assert self._connection
+        gone = [(repr(key),) for key in before.keys() - after.keys()]
+        new = [(repr(key), *entry) for key, entry in after.items() if entry != before.get(key)]
+        self._connection.executemany("DELETE FROM entry WHERE key = ?", gone)
+        self._connection.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?)", new)
+        horizon = self._clock() - self._remembered
+        self._connection.execute("DELETE FROM entry WHERE state != 'computing' AND since < ?", (horizon,))
+        self._connection.commit()
+
+    def _warn(self, error: Exception) -> None:
+        logger.warning("Workers can't tell each other what they do: %s: %s", self._path, error)
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -122,22 +228,18 @@ def _connect(path: str) -> sqlite3.Connection:
     write_ahead(connection, BUSY_SECONDS)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute(
-        "CREATE TABLE IF NOT EXISTS claim (delivery TEXT PRIMARY KEY, process TEXT NOT NULL, pid INTEGER NOT NULL, "
-        "arrived REAL NOT NULL, posted REAL) WITHOUT ROWID"
+        "CREATE TABLE IF NOT EXISTS entry (key TEXT PRIMARY KEY, state TEXT NOT NULL, worker INTEGER NOT NULL, "
+        "since REAL NOT NULL, arrived REAL NOT NULL) WITHOUT ROWID"
     )
+    connection.execute("CREATE INDEX IF NOT EXISTS given ON entry (since) WHERE state != 'computing'")
     return connection
 
 
-def _holds(pid: int, posted: float | None, now: float) -> bool:
-    """Tell whether a claim still counts: it was posted a moment ago, or whoever made it is alive and at work."""
-    return _is_alive(pid) if posted is None else posted > now - REMEMBERED
+def _was_given(entry: Entry, arrived: float) -> bool:
+    """Tell whether Label Studio may have got a prediction after it had made the request that ``arrived``."""
+    return entry.state != "computing" and arrived < entry.since + SAVE_SECONDS + CLICK_SECONDS
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+def _may_be_pair(entry: Entry, arrived: float) -> bool:
+    """Tell whether Label Studio may have opened the task by the entry's request and the one that ``arrived``."""
+    return abs(entry.arrived - arrived) <= PAIR_SECONDS

@@ -30,7 +30,7 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
     app.config["TRUSTED_PROXIES"] = dispatcher.settings.trusted_proxies
     app.config["ALLOWED_HOSTS"] = dispatcher.settings.allowed_hosts.split(",")
     cache = shared_cache(dispatcher.settings.model_dir)
-    places = threading.BoundedSemaphore(dispatcher.settings.max_concurrent_predicts)
+    slots = threading.BoundedSemaphore(dispatcher.settings.max_concurrent_predicts)
 
     identify_requests(app)
     metrics.measure(app)
@@ -40,7 +40,7 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
         g.arrived = time.monotonic()
         if request.endpoint != PREDICT:
             return None
-        g.admitted = places.acquire(blocking=False)
+        g.admitted = slots.acquire(blocking=False)
         if g.admitted:
             return None
         dispatcher.refused += 1
@@ -60,7 +60,7 @@ def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
     @app.teardown_request
     def leave(_error: BaseException | None) -> None:
         if g.pop("admitted", False):
-            places.release()
+            slots.release()
 
     @app.get("/ready")
     @open_to_all
