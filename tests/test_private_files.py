@@ -14,7 +14,8 @@ import requests
 
 from tests.e2e.service import Service
 from yolo_backend import private_files
-from yolo_backend.serving.ledger import PredictionKey, SharedPredictionLedger
+from yolo_backend.serving.ledger import PredictionKey
+from yolo_backend.serving.shared_ledger import SharedPredictionLedger
 from yolo_backend.settings import PROJECT_DIR
 
 CONFIG = """<View><Image name="i" value="$i"/><RectangleLabels name="c" toName="i" model_path="demo-detect.pt">

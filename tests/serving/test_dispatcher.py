@@ -25,13 +25,8 @@ from yolo_backend.serving import dispatcher as dispatcher_module
 from yolo_backend.serving import outbox
 from yolo_backend.serving.context import RequestContext
 from yolo_backend.serving.dispatcher import Dispatcher
-from yolo_backend.serving.ledger import (
-    CLICK_SECONDS,
-    PAIR_SECONDS,
-    SAVE_SECONDS,
-    PredictionLedger,
-    SharedPredictionLedger,
-)
+from yolo_backend.serving.ledger import CLICK_SECONDS, PAIR_SECONDS, SAVE_SECONDS, PredictionLedger
+from yolo_backend.serving.shared_ledger import SharedPredictionLedger
 from yolo_backend.settings import PROJECT_DIR, Settings
 from yolo_backend.tasks import Prediction
 

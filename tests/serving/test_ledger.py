@@ -17,14 +17,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from yolo_backend.serving.ledger import (
-    CLICK_SECONDS,
-    PAIR_SECONDS,
-    SAVE_SECONDS,
-    PredictionKey,
-    PredictionLedger,
-    SharedPredictionLedger,
-)
+from yolo_backend.serving.ledger import CLICK_SECONDS, PAIR_SECONDS, SAVE_SECONDS, PredictionKey, PredictionLedger
+from yolo_backend.serving.shared_ledger import SharedPredictionLedger
 from yolo_backend.settings import PROJECT_DIR
 
 KEY = PredictionKey(url="http://label-studio", project="1.1", task=1, version="a")
@@ -332,7 +326,8 @@ def test_killed_owner_releases_its_tasks(tmp_path: Path) -> None:
     """With a real process."""
     path = str(tmp_path / "ledger.sqlite")
     program = f"""
-from yolo_backend.serving.ledger import PredictionKey, SharedPredictionLedger
+from yolo_backend.serving.ledger import PredictionKey
+from yolo_backend.serving.shared_ledger import SharedPredictionLedger
 SharedPredictionLedger({path!r}).begin([{KEY!r}], 0.0, single=False)
 print(flush=True)
 input()

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -122,7 +122,8 @@ class Computations:
     def _finish(
         self, name: str, computation: _Computation, outcome: Prediction | Exception, *, is_told: bool = False
     ) -> None:
-        content = b"" if isinstance(outcome, Exception) else outcome.packed()
+        # What lacks a part is computed again for the next click.
+        content = outcome.packed() if isinstance(outcome, Prediction) and outcome.is_complete else b""
         with self._lock:
             if 0 < len(content) <= self._cache.maxsize:
                 self._cache[name] = content
@@ -149,6 +150,28 @@ class Computations:
             with self._lock:
                 self._failures.append({"at": at, "project": project, "task": number, "reason": str(error)})
                 self._failed += 1
+
+
+class Countdown:
+    """Tells when all of many futures are done, without looking at each of them again and again.
+
+    Attributes:
+        finished: set then.
+    """
+
+    def __init__(self, futures: Collection[Future[Any]]) -> None:
+        self.finished = threading.Event()
+        self._left = len(futures) + 1
+        self._lock = threading.Lock()
+        for future in futures:
+            future.add_done_callback(self._count)
+        self._count()
+
+    def _count(self, _: Future[Any] | None = None) -> None:
+        with self._lock:
+            self._left -= 1
+            if not self._left:
+                self.finished.set()
 
 
 def _name(version: str, task: Task, label_studio: LabelStudio) -> str:

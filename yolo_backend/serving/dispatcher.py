@@ -16,17 +16,12 @@ from yolo_backend.label_studio.client import LabelStudio
 from yolo_backend.observability import metrics
 from yolo_backend.pipeline.engine import Engine, get_engine
 from yolo_backend.pipeline.plan import Plan
-from yolo_backend.serving.computations import Computations
+from yolo_backend.serving.computations import Computations, Countdown
 from yolo_backend.serving.context import RequestContext
-from yolo_backend.serving.ledger import (
-    FILE_VARIABLE,
-    SAVE_SECONDS,
-    PredictionKey,
-    PredictionLedger,
-    SharedPredictionLedger,
-)
+from yolo_backend.serving.ledger import SAVE_SECONDS, PredictionKey, PredictionLedger
 from yolo_backend.serving.outbox import Outbox, holds_prediction
 from yolo_backend.serving.projects import Projects
+from yolo_backend.serving.shared_ledger import FILE_VARIABLE, SharedPredictionLedger
 from yolo_backend.tasks import Prediction, Task, task_keys, with_unique_ids
 
 logger = logging.getLogger(__name__)
@@ -135,10 +130,9 @@ class Dispatcher:
                 if may_post and key:
                     self.outbox.enqueue(key, future, label_studio)
         if not hung_up:
-            answers = self._settle(
-                {key for index in ready if (key := keys[index])}, label_studio, request, len(keys) == 1
-            )
-            ready = {index: prediction for index, prediction in ready.items() if keys[index] in (None, *answers)}
+            recorded = {key: prediction for index, prediction in ready.items() if (key := keys[index])}
+            answers = self._settle(recorded, label_studio, request, single=len(keys) == 1)
+            ready = {index: ready[index] for index in ready if keys[index] is None or keys[index] in answers}
         metrics.tasks_late.inc(late)
         logger.log(
             logging.WARNING if late or failed or hung_up else logging.INFO,
@@ -156,12 +150,18 @@ class Dispatcher:
         return ready
 
     def _settle(
-        self, keys: set[PredictionKey], label_studio: LabelStudio, request: RequestContext, single: bool
+        self,
+        predictions: Mapping[PredictionKey, Prediction],
+        label_studio: LabelStudio,
+        request: RequestContext,
+        *,
+        single: bool,
     ) -> set[PredictionKey]:
-        """Return which of these predictions the request is answered with; Label Studio gets the others otherwise."""
-        answers, doubtful = self.ledger.settle(keys, request.arrived, single=single)
+        """Return which of these the request is answered with. Label Studio has the others, or gets them otherwise."""
+        answers, doubtful = self.ledger.settle(predictions.keys(), request.arrived, single=single)
         while doubtful:
-            lost = self._lost(doubtful, label_studio, request)
+            versions = {key: predictions[key].model_version for key in doubtful}
+            lost = self._lost(doubtful, versions, label_studio, request)
             self.ledger.lost(lost)
             more, doubtful = self.ledger.settle(lost.keys(), request.arrived, single=single)
             answers |= more
@@ -169,9 +169,13 @@ class Dispatcher:
         return answers
 
     def _lost(
-        self, given: Mapping[PredictionKey, float], label_studio: LabelStudio, request: RequestContext
+        self,
+        given: Mapping[PredictionKey, float],
+        versions: Mapping[PredictionKey, str],
+        label_studio: LabelStudio,
+        request: RequestContext,
     ) -> Mapping[PredictionKey, float]:
-        """Return what Label Studio lacks of what it was ``given`` at these times, once it has had the time to save it.
+        """Return what of ``given`` Label Studio lacks, once it has had the time to save it.
 
         Where it can't be asked that is all: rather two predictions than none.
         """
@@ -184,7 +188,7 @@ class Dispatcher:
                 for key in list(lost):
                     if time.monotonic() > self._deadline(request):
                         return {}
-                    if holds_prediction(label_studio, key.task, key.version, timeout=SAVE_SECONDS):
+                    if holds_prediction(label_studio, key.task, versions[key], timeout=SAVE_SECONDS):
                         del lost[key]
                 if is_last:
                     break
@@ -198,7 +202,7 @@ class Dispatcher:
 
     def _wait(self, futures: Collection[Future[Any]], request: RequestContext, *, give_up_early: bool) -> None:
         """Wait until all is done or time is up, or if it is to ``give_up_early`` until the client has hung up."""
-        countdown = _Countdown(futures)
+        countdown = Countdown(futures)
         with self._lock:
             self._waiting += 1
         metrics.requests_waiting.inc()
@@ -210,24 +214,6 @@ class Dispatcher:
             with self._lock:
                 self._waiting -= 1
             metrics.requests_waiting.dec()
-
-
-class _Countdown:
-    """Tells when many futures are done, without a look at each of them."""
-
-    def __init__(self, futures: Collection[Future[Any]]) -> None:
-        self.finished = threading.Event()
-        self._left = len(futures) + 1
-        self._lock = threading.Lock()
-        for future in futures:
-            future.add_done_callback(self._count)
-        self._count()
-
-    def _count(self, _: Future[Any] | None = None) -> None:
-        with self._lock:
-            self._left -= 1
-            if not self._left:
-                self.finished.set()
 
 
 def _key(task: Task, version: str, label_studio: LabelStudio, request: RequestContext) -> PredictionKey | None:

@@ -17,7 +17,7 @@ from gunicorn.glogging import Logger
 from yolo_backend.observability.logging import formatter, log_stray_output
 from yolo_backend.observability.request_id import NONE, request_id
 from yolo_backend.private_files import MASK
-from yolo_backend.serving.ledger import FILE_VARIABLE
+from yolo_backend.serving.shared_ledger import FILE_VARIABLE
 from yolo_backend.settings import get_settings
 
 MEMORY = "/dev/shm" if sys.platform == "linux" else None
