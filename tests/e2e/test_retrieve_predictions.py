@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,6 +18,8 @@ from .conftest import StartService
 from .label_studio import Json, LabelStudio, LabelStudioError
 from .service import Service
 from .truth import differences, region_boxes, sample_images, true_boxes
+
+logger = logging.getLogger(__name__)
 
 Predictions = Mapping[int, list[dict[str, Json]]]
 
@@ -245,6 +249,29 @@ def test_opening_a_task_in_a_browser_asks_twice_and_saves_one_prediction(
         for one in shown:
             assert_match_the_truth({image.name: task}, {task: one["predictions"]})
     assert [len(per_task) for per_task in label_studio.predictions(project.id).values()] == [1, 1, 1]
+
+
+def test_opened_tasks_get_one_prediction_from_two_workers(
+    label_studio: LabelStudio, start_service: StartService
+) -> None:
+    """As a browser opens a task: by two requests at the same moment, which either worker may get."""
+    service = start_service(
+        LABEL_STUDIO_URL=label_studio.url,
+        LABEL_STUDIO_API_KEY=label_studio.personal_access_token,
+        LOCAL_FILES_DOCUMENT_ROOT=str(sample_images()[0].parent),
+        WORKERS="2",
+    )
+    project = label_studio.create_project(codes_config())
+    image = f"/data/local-files/?d={sample_images()[0].name}"
+    tasks = label_studio.import_tasks(project, [{"image": image, "number": number} for number in range(50)])
+    label_studio.connect(project, service.url)
+    with ThreadPoolExecutor(2) as browser:
+        pages = [list(browser.map(label_studio.open_task, [task, task])) for task in tasks]
+    assert [len(per_task) for per_task in label_studio.predictions(project).values()] == [1] * len(tasks)
+    shown = [[len(page["predictions"]) for page in pair] for pair in pages]
+    # A page that Label Studio began to make before, and ended after the other one's prediction was saved, has none.
+    logger.info("predictions on the two pages of each task: %s", Counter(map(tuple, shown)))
+    assert all(map(any, shown))
 
 
 def test_interactive_mode_gets_one_prediction(label_studio: LabelStudio, service: Service) -> None:
