@@ -138,6 +138,32 @@ def test_repeat_is_answered_from_memory(make: Make, web: WebServer) -> None:
     assert pictures.asked("a") == 2
 
 
+def test_predictions_do_not_cross_credentials(make: Make, web: WebServer) -> None:
+    """What one user may open another may not, though it was predicted a moment ago, or is being predicted."""
+
+    def for_one(handler: BaseHTTPRequestHandler, asked: WebRequest) -> None:
+        is_right = asked.headers.get("authorization") == "Token right"
+        answer(handler, PHOTO if is_right else b"", status=200 if is_right else 403)
+
+    web.routes["/data/upload/1/a.jpg"] = for_one
+    dispatcher = make(media_hosts="*")
+    plan = dispatcher.engine.plan(CONFIG)
+    task = {"id": 1, "data": {"image": "/data/upload/1/a.jpg"}}
+
+    def ask_with(token: str, project: str = "1.1") -> Prediction | None:
+        label_studio = LabelStudio.from_settings(dispatcher.settings, hostname=web.url, access_token=token)
+        context = RequestContext(arrived=time.monotonic(), project=project, interactive=True)
+        return dispatcher.predict(plan, [task], label_studio, context)[0]
+
+    assert ask_with("right") is not None
+    assert ask_with("wrong") is None
+    assert ask_with("wrong", project="2.1") is None
+    assert ask_with("") is None
+    asked = len(web.asked)
+    assert ask_with("right") is not None
+    assert len(web.asked) == asked, "it is kept for the same user"
+
+
 def test_no_cache(make: Make, web: WebServer) -> None:
     dispatcher, pictures = make(result_cache_mb=0), Pictures(web, "a")
     pictures.released.set()

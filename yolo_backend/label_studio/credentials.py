@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
@@ -35,9 +36,11 @@ class Credential(ABC):
 
     Attributes:
         advice: What to do when the server refuses it.
+        identity: The same for the same secret, which it doesn't tell.
     """
 
     advice: str
+    identity: str = field(repr=False)
 
     @abstractmethod
     def authorization(self, *, refused: str | None = None) -> str:
@@ -165,17 +168,22 @@ def credential_for(token: str, origin: str, *, url: str, settings: Settings) -> 
     if not _is_sendable(token):
         warn_once(f"{origin} is not used: it holds characters that no token has")
         return None
+    identity = hashlib.sha256(token.encode()).hexdigest()
     claims = token_claims(token)
     if claims is None:
         return FixedToken(
+            identity=identity,
             header=f"Token {token}",
             advice=f"{origin} was refused; legacy tokens are disabled by default in a new Label Studio: {ADVICE}",
         )
     if claims.get("token_type") == "access":
         return FixedToken(
-            header=f"Bearer {token}", advice=f"{origin} is an access token, which lasts a few minutes: {ADVICE}"
+            identity=identity,
+            header=f"Bearer {token}",
+            advice=f"{origin} is an access token, which lasts a few minutes: {ADVICE}",
         )
     return PersonalAccessToken(
+        identity=identity,
         advice=f"{origin} is a personal access token that works, but its user may not open this",
         exchange=_exchange_for(url, token, settings.hosts),
         connect_timeout=settings.connect_timeout,

@@ -58,7 +58,7 @@ class Computations:
         self, plan: Plan, version: str, tasks: Sequence[Task], label_studio: LabelStudio, project: str | None
     ) -> list[Future[Prediction]]:
         """Return the future prediction of each task: kept in memory, being made, or begun now."""
-        names = [_name(version, task, label_studio) for task in tasks]
+        names = [_name(version, task, label_studio, project) for task in tasks]
         kept: dict[str, bytes] = {}
         new: dict[str, _Computation] = {}
         futures: list[Future[Prediction]] = []
@@ -174,7 +174,11 @@ class Countdown:
                 self.finished.set()
 
 
-def _name(version: str, task: Task, label_studio: LabelStudio) -> str:
-    """Return what identifies a computation: the same data, on the same server, for the same version."""
-    state = json.dumps([version, label_studio.url, task.get("data")], sort_keys=True)
+def _name(version: str, task: Task, label_studio: LabelStudio, project: str | None) -> str:
+    """Return what identifies a computation: the same data of the same project, opened with the same credential.
+
+    Whoever may not open a picture must not learn what is on it because somebody else may.
+    """
+    identity = label_studio.credential.identity if label_studio.credential else None
+    state = json.dumps([version, label_studio.url, project, identity, task.get("data")], sort_keys=True)
     return hashlib.sha256(state.encode()).hexdigest()
