@@ -176,7 +176,7 @@ def broken_tasks(web: WebServer) -> list[tuple[dict[str, Any], str]]:
     return [
         *(({"image": address}, reason) for address, reason in addresses.items()),
         ({}, "no 'image'"),
-        ({"image": [PHOTO.name]}, "a list of 1"),
+        ({"image": [PHOTO.name]}, "neither an http(s) address"),
     ]
 
 
